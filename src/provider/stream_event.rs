@@ -47,14 +47,14 @@ impl EventMeaning {
     /// |---|---|
     /// | no data; `ping`, `keepalive`; `message_start`; `response.created`, `.queued`, `.in_progress` | nothing |
     /// | a chunk of Chat Completions without choices, or whose `delta` has no more than a `role` | nothing |
-    /// | an object `error` | an error with this body |
+    /// | an object or a text `error` | an error with this body |
     /// | `response.failed` with an object `response.error` | an error, whose body is `{"error": …}` |
     /// | `error` with `code`, `message` and `param` beside its `type` | the same |
     /// | any other | content |
     ///
     /// An error's status is that of its `code`, `type` or `status`: a number from 400 to 599, or one of the vendors' words,
-    /// such as `rate_limit_error` (429), `overloaded_error` (529), `server_error` (500) and `UNAVAILABLE` (503). An error
-    /// whose words are unknown counts as content.
+    /// such as `rate_limit_error` (429), `overloaded_error` (529) and `UNAVAILABLE` (503). If its words are unknown, it is
+    /// a 500, which means something to an account only by a [rule](super::ResponseRule).
     ///
     /// ```
     /// use tower_credentials::provider::{EventMeaning, StreamEvent};
@@ -72,28 +72,27 @@ impl EventMeaning {
             return if is_silent { Self::Nothing } else { Self::Content };
         };
         let kind = kind.as_deref().unwrap_or(event.name);
-        let failed = match kind {
-            "response.failed" => response.and_then(|response| response.error),
-            "error" => Some(json!({ "code": code, "message": message, "param": param })),
-            _ => None,
-        };
-        let meaning = if let Some(error) = error {
-            Self::error(&error, || data.to_owned())
-        } else if let Some(error) = failed {
-            Self::error(&error, || json!({ "error": error }).to_string())
-        } else if SILENT.contains(&kind)
-            || choices.is_some_and(|choices| choices.iter().all(Choice::is_silent))
-        {
-            Some(Self::Nothing)
-        } else {
-            None
-        };
-        meaning.unwrap_or(Self::Content)
+        let is_error =
+            |error: &Value| error.is_object() || error.as_str().is_some_and(|text| !text.is_empty());
+        let nested = |error: Value| Self::error(&error, json!({ "error": error }).to_string());
+        match (kind, error.filter(is_error)) {
+            (_, Some(error)) => Self::error(&error, data.to_owned()),
+            ("response.failed", None) => {
+                response.and_then(|response| response.error).map_or(Self::Content, nested)
+            }
+            ("error", None) if code.is_null() && message.is_null() => {
+                Self::error(&Value::Null, data.to_owned())
+            }
+            ("error", None) => nested(json!({ "code": code, "message": message, "param": param })),
+            _ if SILENT.contains(&kind) => Self::Nothing,
+            _ if choices.is_some_and(|choices| choices.iter().all(Choice::is_silent)) => Self::Nothing,
+            _ => Self::Content,
+        }
     }
 
-    fn error(error: &Value, body: impl FnOnce() -> String) -> Option<Self> {
-        let status = status(error)?;
-        Some(Self::Error { status, body: body().into() })
+    fn error(error: &Value, body: String) -> Self {
+        let status = status(error).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        Self::Error { status, body: body.into() }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use http::header;
 use tower::ServiceExt;
-use tower_credentials::provider::{Anthropic, Google, OpenAi, Provider};
+use tower_credentials::provider::{Anthropic, GenericProvider, Google, OpenAi, Provider, ResponseRule};
 use tower_credentials::standing::Health;
 use tower_credentials::*;
 
@@ -123,6 +123,21 @@ async fn an_overload_rotates_where_the_pool_calls_it_a_limit() {
     assert_eq!(ask(&service, post()).await, (200, good()));
     assert_eq!(upstream.tokens(), ["a-1", "b-1"]);
     assert!(cools(&pool, "a") >= seconds(30));
+}
+
+#[tokio::test]
+async fn a_rule_says_what_an_error_in_words_of_its_own_means() {
+    let busy = ResponseRule::on([500]).body("error.type", "busy").limited().until("error.free_in");
+    let provider = GenericProvider::bearer("x").origin(ORIGIN).unwrap().response(busy);
+    let pool = pool_of(provider).await;
+    let error =
+        |kind: &str| event("message", &format!(r#"{{"error":{{"type":"{kind}","free_in":90}}}}"#));
+    let upstream = Upstream::new()
+        .answers("a", [streams(error("busy"))])
+        .answers("b", [streams(error("unheard_of"))]);
+    let service = STACKS[0](&pool, under(&pool, &upstream));
+    assert_eq!(ask(&service, post()).await, (200, error("unheard_of")));
+    assert_eq!((cools(&pool, "a"), cools(&pool, "b")), (seconds(90), seconds(0)));
 }
 
 #[tokio::test]

@@ -29,7 +29,7 @@ fn events_before_the_content_say_nothing() {
 }
 
 #[test]
-fn whatever_is_no_known_error_is_content() {
+fn whatever_is_no_error_is_content() {
     for (name, data) in [
         ("message", "[DONE]"),
         ("message", "hello"),
@@ -47,13 +47,8 @@ fn whatever_is_no_known_error_is_content() {
         ("response.completed", r#"{"type":"response.completed","response":{"error":null}}"#),
         ("response.failed", r#"{"type":"response.failed","response":{"error":null}}"#),
         ("response.failed", r#"{"type":"response.failed"}"#),
-        // Nobody knows with which status these would have come.
-        ("error", r#"{"type":"error","error":{"type":"a_new_error"}}"#),
-        ("error", r#"{"type":"error","message":"failed"}"#),
-        ("message", r#"{"error":"failed"}"#),
-        ("message", r#"{"error":{"code":200}}"#),
-        ("message", r#"{"error":{"code":-429}}"#),
-        ("message", r#"{"error":{"code":4290000000000}}"#),
+        ("message", r#"{"error":"","answer":42}"#),
+        ("message", r#"{"error":false,"answer":42}"#),
         // Nested too deeply for a reader.
         ("message", &format!("{{\"error\":{}", "[".repeat(100_000))),
     ] {
@@ -115,6 +110,21 @@ fn an_error_has_the_status_and_the_body_of_one_without_a_stream() {
         // OpenRouter's, in a chunk of its own.
         (429, same("message", r#"{"choices":[{"delta":{"content":""}}],"error":{"code":429}}"#)),
         (502, same("message", r#"{"error":{"code":"502"}}"#)),
+        // Nobody knows with which status these would have come.
+        (500, anthropic("a_new_error")),
+        (500, openai("a_new_code")),
+        (500, same("message", r#"{"error":"busy"}"#)),
+        (500, same("error", r#"{"detail":"busy"}"#)),
+        (500, same("message", r#"{"error":{"code":200}}"#)),
+        (500, same("message", r#"{"error":{"code":-429}}"#)),
+        (500, same("message", r#"{"error":{"code":4290000000000}}"#)),
+        (
+            500,
+            unnested(
+                r#"{"type":"error","message":"failed"}"#,
+                r#"{"error":{"code":null,"message":"failed","param":null}}"#,
+            ),
+        ),
     ] {
         let EventMeaning::Error { status: found, body: as_plain } = meaning(&name, &data) else {
             panic!("{name}: {data} is no error");
