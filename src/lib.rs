@@ -49,6 +49,7 @@
 //! | [`CooldownPersistLayer`] | Saves cooldowns, order and health to the vault. |
 //! | [`CredentialsLayer`] | These four in this order, as one. |
 //! | [`ErrorBodyLayer`] | Reads the limits in the bodies of errors. |
+//! | [`FirstEventLayer`] | Makes errors of streams that begin with one. |
 //! | [`ModelScopeLayer`] | Gives each request the scope of the model that it is for. |
 //! | [`ReplayLayer`] | Records bodies that stream, so that they can be sent again. |
 //! | [`ErrorResponseLayer`] | Turns [`Error::AllCoolingDown`] into a 429. |
@@ -63,7 +64,8 @@
 //! 2. [`ReplayLayer`] must be above every layer that sends a request again or looks into its body.
 //! 3. [`ModelScopeLayer`] must set the scope before a credential is picked.
 //! 4. [`CredentialsLayer`], or the four layers in its place.
-//! 5. [`ErrorBodyLayer`] is last, so that those above see what the errors say.
+//! 5. [`ErrorBodyLayer`], so that those above see what the errors say.
+//! 6. [`FirstEventLayer`] is last, so that those above see an error that comes in a stream like any other.
 //!
 //! Use the four layers only if another layer must be between two of them. Any order and any subset of the four give the
 //! same attempts, the same response and the same saved state. Other layers do depend on their place: a timeout under
@@ -242,13 +244,13 @@ pub use credential::{
 };
 pub use error::{BoxError, Error};
 pub use error_response::ErrorResponseLayer;
-#[cfg(feature = "providers")]
-#[cfg_attr(docsrs, doc(cfg(feature = "providers")))]
-pub use layers::ModelScopeLayer;
 pub use layers::{
     AnsweredBy, Attempt, AuthHeaderLayer, CooldownPersistLayer, CredentialsLayer, ErrorBodyLayer,
     NetworkRetry, NextReady, RefreshOn401Layer, ReplayLayer, RotateOn429Layer, is_connect_error,
 };
+#[cfg(feature = "providers")]
+#[cfg_attr(docsrs, doc(cfg(feature = "providers")))]
+pub use layers::{FirstEventLayer, ModelScopeLayer};
 pub use pool::{
     Affinity, Availability, Behind, Cooldowns, CredentialStatus, Explanation, Lease, Mode, Pin, Pool,
     PoolBuilder, Precedence, RefreshError, Refresher, Unfinished, WhenAllCoolingDown, policy,
@@ -258,7 +260,7 @@ pub use secret::SecretString;
 // On the page of `service`, to keep this one short.
 #[cfg(feature = "providers")]
 #[doc(hidden)]
-pub use layers::ModelScope;
+pub use layers::{FirstEvent, FirstEventFuture, ModelScope};
 #[doc(hidden)]
 pub use {
     body::{ReplayBody, ReplayError},
@@ -273,13 +275,13 @@ pub use {
 pub mod service {
     pub use crate::body::{ReplayBody, ReplayError};
     pub use crate::error_response::{ErrorResponse, ErrorResponseFuture};
-    #[cfg(feature = "providers")]
-    #[cfg_attr(docsrs, doc(cfg(feature = "providers")))]
-    pub use crate::layers::ModelScope;
     pub use crate::layers::{
         AuthHeader, CooldownPersist, Credentials, ErrorBody, ErrorBodyFuture, PeekedBody, RefreshOn401,
         Replay, ResponseFuture, RotateOn429, SendsAgain, SendsOnce,
     };
+    #[cfg(feature = "providers")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "providers")))]
+    pub use crate::layers::{FirstEvent, FirstEventFuture, ModelScope};
 }
 
 /// The README's examples, as doc tests.

@@ -4,9 +4,11 @@
 //! The numbers are exact on purpose: a change that costs or saves an allocation shows up here. The limits beside them
 //! are the goals in `specs/`. The tower stack that a user would build by hand is counted in the same way.
 
-use http::{HeaderValue, Request, StatusCode, header};
+use http::{HeaderValue, Request, Response, StatusCode, header};
 use tokio::runtime::{Builder, Runtime};
-use tower_credentials::Pool;
+use tower::{Layer, ServiceExt};
+use tower_credentials::service::PeekedBody;
+use tower_credentials::{FirstEventLayer, Pool};
 
 mod counting_allocator;
 #[path = "../benches/support/mod.rs"]
@@ -119,6 +121,15 @@ fn without_a_second_attempt_nothing_is_added() {
     with_place.headers_mut().insert(header::AUTHORIZATION, own);
     assert_eq!(added(support::four_layers_once(&pool, Upstream::good()), &with_place), 0);
     assert_eq!(added(support::one_layer_once(&pool, Upstream::good()), &with_place), 0);
+}
+
+/// Only a stream is looked at.
+#[test]
+fn a_response_that_does_not_stream_costs_the_layer_that_looks_at_streams_nothing() {
+    let (pool, template) = (support::one_key(), support::template());
+    let without_body = |response: Response<PeekedBody<Body>>| response.map(|_| Body::default());
+    let service = FirstEventLayer::new(pool).layer(Upstream::good()).map_response(without_body);
+    assert_eq!(added(service, &template), 0);
 }
 
 /// A 429, and the same request with the next credential, ready to be sent a third time: compared with a request that

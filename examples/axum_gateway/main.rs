@@ -42,7 +42,8 @@ use tower_credentials::registry::Registry;
 use tower_credentials::settings::{KeySource, ProviderSettings, SettingsError};
 use tower_credentials::setup::{Setup, SetupError};
 use tower_credentials::{
-    BoxError, ErrorBodyLayer, ErrorResponseLayer, Pool, ReplayBody, ReplayLayer, WhenAllCoolingDown,
+    BoxError, ErrorBodyLayer, ErrorResponseLayer, FirstEventLayer, Pool, ReplayBody, ReplayLayer,
+    WhenAllCoolingDown,
 };
 
 use arguments::Arguments;
@@ -246,6 +247,7 @@ fn router(registry: &Registry, pool: Pool, arguments: &Arguments) -> Result<Rout
         .layer(ReplayLayer::new().bound(arguments.replay))
         .layer(registry.layer(pool.clone()))
         .layer(ErrorBodyLayer::new(pool.clone()))
+        .layer(FirstEventLayer::new(pool.clone()))
         .layer(TimeoutLayer::new(arguments.timeout))
         .service(client(arguments)?);
     let gateway = Arc::new(Gateway {

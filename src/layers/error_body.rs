@@ -1,28 +1,21 @@
 //! Reading the beginning of an error's body, in which some vendors say when to come back.
 
-use std::collections::VecDeque;
 use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Request, Response, response};
-use http_body::{Body, Frame, SizeHint};
+use http_body::Body;
 use pin_project_lite::pin_project;
-use tokio::time::{Sleep, sleep};
 use tower_layer::Layer;
 use tower_service::Service;
 
 use super::content_coding;
+use super::peeked::{BodyPrefix, MAX_READ, Peek, PeekedBody};
 use crate::accessors::accessors;
 use crate::pool::Pool;
-
-/// The most that is read of a body, in bytes, whatever a provider asks for.
-const MAX_READ: usize = 64 * 1024;
-
-/// The most frames that are read, however short. They are kept, and empty ones bring the end no nearer.
-const MAX_FRAMES: usize = 1024;
 
 /// How long to wait for the beginning of a body. What has arrived by then is read.
 const PATIENCE: Duration = Duration::from_millis(500);
@@ -118,34 +111,25 @@ pin_project! {
         R: Body,
     {
         Call { #[pin] future: F },
-        Peek { peek: Pin<Box<Peek<R>>> },
+        Read { reading: Pin<Box<Reading<R>>> },
         Done,
     }
 }
 
 pin_project! {
-    struct Peek<R>
+    struct Reading<R>
     where
         R: Body,
     {
-        response: Option<(response::Parts, Pin<Box<R>>)>,
-        read: VecDeque<FrameResult<R>>,
-        ended: bool,
+        head: Option<response::Parts>,
+        #[pin]
+        peek: Peek<R>,
         // How much of the body must be read, and how much the provider wants to see.
         wanted: usize,
         shown: usize,
         prefix: BytesMut,
-        #[pin]
-        timer: Sleep,
     }
 }
-
-/// An item of a body.
-type FrameResult<R> = Result<Frame<Bytes>, <R as Body>::Error>;
-
-/// The beginning of a response's body, among the response's extensions.
-#[derive(Clone)]
-pub(crate) struct BodyPrefix(pub(crate) Bytes);
 
 impl<F, R, E> Future for ErrorBodyFuture<F, R>
 where
@@ -172,23 +156,21 @@ where
                         true => shown.max(content_coding::MAX_COMPRESSED),
                         false => shown,
                     };
-                    let peek = Box::pin(Peek {
-                        response: Some((head, Box::pin(body))),
-                        read: VecDeque::new(),
-                        ended: false,
+                    let reading = Box::pin(Reading {
+                        head: Some(head),
+                        peek: Peek::new(body, PATIENCE),
                         wanted,
                         shown,
                         prefix: BytesMut::new(),
-                        timer: sleep(PATIENCE),
                     });
-                    this.stage.set(Stage::Peek { peek });
+                    this.stage.set(Stage::Read { reading });
                 }
-                StageProj::Peek { peek } => {
-                    if let Some(response) = ready!(peek.as_mut().poll_response(cx)) {
-                        this.stage.set(Stage::Done);
+                StageProj::Read { reading } => {
+                    let response = ready!(reading.as_mut().poll_response(cx));
+                    this.stage.set(Stage::Done);
+                    if let Some(response) = response {
                         return Poll::Ready(Ok(response));
                     }
-                    this.stage.set(Stage::Done);
                 }
                 // Polled after its end.
                 StageProj::Done => return Poll::Pending,
@@ -197,45 +179,23 @@ where
     }
 }
 
-impl<R: Body> Peek<R> {
+impl<R: Body> Reading<R> {
     fn poll_response(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Response<PeekedBody<R>>>> {
         let mut this = self.project();
         while this.prefix.len() < *this.wanted
-            && this.read.len() < MAX_FRAMES
-            && let Some((_, body)) = this.response
-            && !body.is_end_stream()
+            && let Some(data) = ready!(this.peek.as_mut().poll_data(cx))
         {
-            let frame = match body.as_mut().poll_frame(cx) {
-                Poll::Ready(Some(frame)) => frame.map(whole),
-                Poll::Ready(None) => {
-                    *this.ended = true;
-                    break;
-                }
-                Poll::Pending => {
-                    ready!(this.timer.as_mut().poll(cx));
-                    break;
-                }
-            };
-            let data = frame.as_ref().ok().and_then(Frame::data_ref);
-            let is_last = data.is_none();
-            if let Some(data) = data {
-                let room = *this.wanted - this.prefix.len();
-                this.prefix.extend_from_slice(&data[..data.len().min(room)]);
-            }
-            this.read.push_back(frame);
-            if is_last {
-                // Trailers or an error: the body ends here.
-                break;
-            }
+            let room = *this.wanted - this.prefix.len();
+            this.prefix.extend_from_slice(&data[..data.len().min(room)]);
         }
-        Poll::Ready(this.response.take().map(|(mut head, body)| {
+        let whole = this.head.take().zip(this.peek.whole());
+        Poll::Ready(whole.map(|(mut head, body)| {
             let prefix = this.prefix.split().freeze();
             head.extensions.insert(BodyPrefix(readable(&head.headers, prefix, *this.shown)));
-            let rest = if *this.ended { Rest::Ended } else { Rest::Begun { body } };
-            Response::from_parts(head, PeekedBody { read: std::mem::take(this.read), rest })
+            Response::from_parts(head, body)
         }))
     }
 }
@@ -249,89 +209,6 @@ fn readable(headers: &HeaderMap, prefix: Bytes, limit: usize) -> Bytes {
         Some(text) => text.into(),
         // In an unknown coding there may still be text: some servers only say that they compress.
         None => prefix.slice(..prefix.len().min(limit)),
-    }
-}
-
-/// Makes a frame's data one piece.
-fn whole<D: Buf>(frame: Frame<D>) -> Frame<Bytes> {
-    frame.map_data(|mut data| data.copy_to_bytes(data.remaining()))
-}
-
-pin_project! {
-    /// A response body whose beginning may have been read already. It yields the whole body, as [`Bytes`].
-    pub struct PeekedBody<B>
-    where
-        B: Body,
-    {
-        read: VecDeque<FrameResult<B>>,
-        #[pin]
-        rest: Rest<B>,
-    }
-}
-
-pin_project! {
-    #[project = RestProj]
-    enum Rest<B> {
-        Unread { #[pin] body: B },
-        // On the heap, since a body must not move once it has been polled.
-        Begun { body: Pin<Box<B>> },
-        // Many bodies must not be polled after their end.
-        Ended,
-    }
-}
-
-impl<B: Body> PeekedBody<B> {
-    fn unread(body: B) -> Self {
-        Self { read: VecDeque::new(), rest: Rest::Unread { body } }
-    }
-
-    fn rest(&self) -> Option<&B> {
-        match &self.rest {
-            Rest::Unread { body } => Some(body),
-            Rest::Begun { body } => Some(body),
-            Rest::Ended => None,
-        }
-    }
-}
-
-impl<B: Body> Body for PeekedBody<B> {
-    type Data = Bytes;
-    type Error = B::Error;
-
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<FrameResult<B>>> {
-        let this = self.project();
-        if let Some(frame) = this.read.pop_front() {
-            return Poll::Ready(Some(frame));
-        }
-        let frame = match this.rest.project() {
-            RestProj::Unread { body } => ready!(body.poll_frame(cx)),
-            RestProj::Begun { body } => ready!(body.as_mut().poll_frame(cx)),
-            RestProj::Ended => None,
-        };
-        Poll::Ready(frame.map(|frame| frame.map(whole)))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.read.is_empty() && self.rest().is_none_or(B::is_end_stream)
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        let data =
-            |frame: &FrameResult<B>| frame.as_ref().ok().and_then(Frame::data_ref).map_or(0, Bytes::len);
-        let read: u64 = self.read.iter().map(|frame| data(frame) as u64).sum();
-        let rest = self.rest().map_or_else(|| SizeHint::with_exact(0), B::size_hint);
-        let mut hint = SizeHint::new();
-        if let Some(upper) = rest.upper() {
-            hint.set_upper(upper.saturating_add(read));
-        }
-        hint.set_lower(rest.lower().saturating_add(read));
-        hint
-    }
-}
-
-impl<B: Body> fmt::Debug for PeekedBody<B> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PeekedBody").field("read", &self.read.len()).finish_non_exhaustive()
     }
 }
 

@@ -2,8 +2,8 @@
 //!
 //! Each layer's file says what the layer promises. [`steps`] does the work, [`future`] waits between the steps,
 //! and [`decide`] chooses what to do about a response. Layers that stand directly one on the other act as one
-//! [`run`]. Separate runs share a [`context`], which travels as an [`attempt`]. [`error_body`] and [`replay`]
-//! are layers of their own, and do not take part in a run.
+//! [`run`]. Separate runs share a [`context`], which travels as an [`attempt`]. [`error_body`], `first_event` and
+//! [`replay`] are layers of their own, and do not take part in a run.
 
 mod answered_by;
 mod apply;
@@ -20,6 +20,10 @@ mod decide;
 mod drain;
 mod driver;
 mod error_body;
+#[cfg(feature = "providers")]
+mod event_reader;
+#[cfg(feature = "providers")]
+mod first_event;
 mod future;
 mod grpc;
 mod history;
@@ -28,6 +32,7 @@ mod jobs;
 mod model_scope;
 mod network;
 mod next_ready;
+mod peeked;
 mod record;
 mod refresh_on_401;
 mod replay;
@@ -47,13 +52,16 @@ pub use attempt::Attempt;
 pub use auth_header::{AuthHeader, AuthHeaderLayer};
 pub use cooldown_persist::{CooldownPersist, CooldownPersistLayer};
 pub use credentials::{Credentials, CredentialsLayer};
-pub(crate) use error_body::BodyPrefix;
-pub use error_body::{ErrorBody, ErrorBodyFuture, ErrorBodyLayer, PeekedBody};
+pub use error_body::{ErrorBody, ErrorBodyFuture, ErrorBodyLayer};
+#[cfg(feature = "providers")]
+pub use first_event::{FirstEvent, FirstEventFuture, FirstEventLayer};
 pub use future::ResponseFuture;
 #[cfg(feature = "providers")]
 pub use model_scope::{ModelScope, ModelScopeLayer};
 pub use network::{NetworkRetry, is_connect_error};
 pub use next_ready::NextReady;
+pub(crate) use peeked::BodyPrefix;
+pub use peeked::PeekedBody;
 pub use refresh_on_401::{RefreshOn401, RefreshOn401Layer};
 pub use replay::{Replay, ReplayLayer};
 pub use rotate_on_429::{RotateOn429, RotateOn429Layer};

@@ -10,6 +10,8 @@ mod models;
 mod response_view;
 #[cfg(feature = "providers")]
 pub(crate) mod responses;
+#[cfg(feature = "providers")]
+mod stream_event;
 mod value;
 #[cfg(feature = "providers")]
 pub(crate) mod vendor;
@@ -30,6 +32,9 @@ pub use response_view::{Assessment, LimitOf, ResponseView, Verdict};
 pub use responses::{IntoPatterns, ResponseRule};
 #[cfg(feature = "providers")]
 #[cfg_attr(docsrs, doc(cfg(feature = "providers")))]
+pub use stream_event::{EventMeaning, StreamEvent};
+#[cfg(feature = "providers")]
+#[cfg_attr(docsrs, doc(cfg(feature = "providers")))]
 pub use vendor::{Anthropic, Copilot, Cursor, Google, OpenAi, Qwen};
 
 #[cfg(feature = "providers")]
@@ -45,7 +50,8 @@ pub type CredentialHeaders = Vec<(HeaderName, HeaderValue)>;
 /// A service that credentials are for: where they may be sent, and how.
 ///
 /// Its methods are called when a pool is opened and when a credential is loaded or renewed, not for each request. The
-/// exceptions are [`trusts`], and [`read`], which is called for responses that are not a success.
+/// exceptions are [`trusts`]; [`read`], which is called for responses that are not a success; and `event`, which is called
+/// for the first events of streams.
 ///
 /// A credential goes into headers, and nowhere else: a provider can't put a key into the query, and can't sign a request
 /// (as AWS's SigV4 does), since its headers are made once for a secret and not for each request. For such an API, leave
@@ -127,6 +133,15 @@ pub trait Provider: Send + Sync + 'static {
         &[]
     }
 
+    /// Returns the meaning of an event at the beginning of a response that streams;
+    /// [`FirstEventLayer`](crate::FirstEventLayer) asks for it, event by event, until one means more than
+    /// [`Nothing`](EventMeaning::Nothing). Defaults to [`EventMeaning::of`], which knows the usual formats.
+    #[cfg(feature = "providers")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "providers")))]
+    fn event(&self, event: &StreamEvent<'_>) -> EventMeaning {
+        EventMeaning::of(event)
+    }
+
     /// Returns the model that a request is for, if its URI or the beginning of its body says;
     /// [`ModelScopeLayer`](crate::ModelScopeLayer) uses it. Defaults to the name in a path such as `/models/NAME:METHOD`,
     /// `/deployments/NAME/…` or `/model/NAME/…`, or else to the field `model` of a JSON body.
@@ -204,6 +219,11 @@ impl<P: Provider + ?Sized> Provider for Arc<P> {
     #[cfg(feature = "providers")]
     fn responses(&self) -> &[ResponseRule] {
         (**self).responses()
+    }
+
+    #[cfg(feature = "providers")]
+    fn event(&self, event: &StreamEvent<'_>) -> EventMeaning {
+        (**self).event(event)
     }
 
     #[cfg(feature = "providers")]

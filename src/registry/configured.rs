@@ -9,8 +9,8 @@ use crate::credential::{Credential, Kind};
 use crate::oauth::OAuthConfig;
 use crate::provider::responses::{self, BODY_PREFIX, ResponseRule};
 use crate::provider::{
-    Assessment, CredentialHeaders, Endpoint, GenericProvider, ListElement, ModelsEndpoint, ModelsShape,
-    ModelsUrl, Origin, Provider, ResponseView, UnusableSecret,
+    Assessment, CredentialHeaders, Endpoint, EventMeaning, GenericProvider, ListElement, ModelsEndpoint,
+    ModelsShape, ModelsUrl, Origin, Provider, ResponseView, StreamEvent, UnusableSecret,
 };
 use crate::settings::ProviderSettings;
 
@@ -140,6 +140,10 @@ impl Provider for Configured {
 
     fn responses(&self) -> &[ResponseRule] {
         &self.responses
+    }
+
+    fn event(&self, event: &StreamEvent<'_>) -> EventMeaning {
+        self.inner.event(event)
     }
 
     fn model(&self, uri: &Uri, body: &[u8]) -> Option<String> {

@@ -22,6 +22,7 @@ mod events;
 mod expired_tokens;
 #[cfg(feature = "config")]
 mod features;
+mod first_event;
 mod grpc_responses;
 mod half_open;
 mod in_flight_cap;

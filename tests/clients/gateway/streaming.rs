@@ -30,16 +30,43 @@ async fn server_sent_events_arrive_as_they_are_made() {
     for versions in VERSIONS {
         let (wire, mut made) = piecewise(&[("content-type", "text/event-stream")]).await;
         let (_home, gateway, client) = between(versions, &wire).await;
-        let response = soon("a response", client.request(post(&gateway, full("hi")))).await.unwrap();
+        let asked = tokio::spawn(client.request(post(&gateway, full("hi"))));
+        let events = soon("a request", made.recv()).await.unwrap();
+        let event = |number| Bytes::from(format!("data: {number}\n\n"));
+        // Whether it is an error decides where the response comes from.
+        events.send(Frame::data(event(0))).await.unwrap();
+        let response = soon("a response", asked).await.unwrap().unwrap();
         assert_eq!(response.headers()["content-type"], "text/event-stream");
-        let (events, mut body) = (made.recv().await.unwrap(), response.into_body());
-        for number in 0..3 {
-            let event = Bytes::from(format!("data: {number}\n\n"));
-            events.send(Frame::data(event.clone())).await.unwrap();
-            assert_eq!(piece(&mut body).await, event, "{versions:?}");
+        let mut body = response.into_body();
+        assert_eq!(piece(&mut body).await, event(0), "{versions:?}");
+        for number in 1..3 {
+            events.send(Frame::data(event(number))).await.unwrap();
+            assert_eq!(piece(&mut body).await, event(number), "{versions:?}");
         }
         drop(events);
         assert_eq!(length(body).await, 0);
+    }
+}
+
+#[tokio::test]
+async fn a_limit_that_comes_as_the_first_event_of_a_stream_goes_on_with_the_next_account() {
+    for versions in VERSIONS {
+        let (wire, mut made) = piecewise(&[("content-type", "text/event-stream")]).await;
+        let home = Home::with_keys(&["a", "b"]).await;
+        let more: &[&str] = if versions.1 { &["--http2"] } else { &[] };
+        let gateway = home.gateway(&wire.origin(), more).await;
+        let asked = tokio::spawn(wire_client(versions.0).request(post(&gateway, full("hi"))));
+        let limited = soon("a request", made.recv()).await.unwrap();
+        for part in ["event: ping\ndata: {}\n\n", "data: {\"error\":{\"code\":429}}\n\n"] {
+            limited.send(Frame::data(part.into())).await.unwrap();
+        }
+        let good = soon("another request", made.recv()).await.unwrap();
+        soon("the end of the first stream", limited.closed()).await;
+        good.send(Frame::data("data: good\n\n".into())).await.unwrap();
+        let response = soon("a response", asked).await.unwrap().unwrap();
+        assert_eq!(response.status(), 200, "{versions:?}");
+        drop(good);
+        assert_eq!(whole(response.into_body()).await.0, "data: good\n\n", "{versions:?}");
     }
 }
 
