@@ -13,7 +13,7 @@ use tower_credentials::provider::{Endpoint, Provider};
 use tower_credentials::registry::Registry;
 use tower_credentials::service::ReplayBody;
 use tower_credentials::{
-    BoxError, ErrorBodyLayer, ErrorResponseLayer, ModelScopeLayer, Pool, ReplayLayer,
+    BoxError, ErrorBodyLayer, ErrorResponseLayer, FirstEventLayer, ModelScopeLayer, Pool, ReplayLayer,
 };
 
 use super::body::RequestBody;
@@ -75,6 +75,7 @@ pub(crate) fn route(
         .layer(ModelScopeLayer::new(pool.clone()))
         .layer(registry.layer(pool.clone()))
         .layer(ErrorBodyLayer::new(pool.clone()))
+        .layer(FirstEventLayer::new(pool.clone()))
         .layer(TimeoutLayer::new(sending.timeout))
         .service(client);
     let path = settings.path.to_string().into();
