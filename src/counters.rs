@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::credential::CredentialId;
 
 pub use durations::Durations;
-pub(crate) use stats::{Outcome, RefreshOutcome, Stats, Tally};
+pub(crate) use stats::{Outcome, RefreshOutcome, Stats, Tally, VaultErrors};
 
 /// What a pool has done since it was opened.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -28,6 +28,8 @@ pub struct Counters {
     pub rotations: u64,
     /// Secrets that this process has renewed.
     pub refreshes: u64,
+    /// Requests of the pool to its vault that have failed by the vault's own fault: it can't be read, written or locked.
+    pub vault_errors: u64,
     /// The same for each credential, in the order in which the pool has first seen them. One that was removed from the
     /// vault stays, so that sums never fall.
     pub credentials: Vec<CredentialCounters>,

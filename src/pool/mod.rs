@@ -15,6 +15,7 @@ mod origin_check;
 mod pick;
 mod pick_index;
 pub mod policy;
+mod publish;
 mod published_pick;
 mod record;
 mod refresh;
@@ -23,6 +24,7 @@ mod samples;
 mod save;
 mod state;
 mod sync;
+mod vault;
 mod why;
 
 use std::fmt;
@@ -128,6 +130,8 @@ struct Inner {
     /// Whether the pool is being closed, so that no refresh starts.
     closing: watch::Sender<bool>,
     tally: Tally,
+    #[cfg(feature = "metrics")]
+    publisher: Option<crate::metrics::Publisher>,
 }
 
 /// The status of one credential of a pool.

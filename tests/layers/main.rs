@@ -28,6 +28,8 @@ mod in_flight_cap;
 mod last_response;
 mod late_tokens;
 mod layers_that_resend;
+#[cfg(feature = "metrics")]
+mod metrics;
 mod minted;
 mod model_scope;
 mod modes;
