@@ -67,6 +67,7 @@ pub(crate) use logical_time::LogicalTime;
 pub(crate) use pick::Permit;
 pub(crate) use pick_index::SlotIndex;
 pub(crate) use published_pick::CachedPick;
+pub(crate) use record::AllowanceRead;
 pub(crate) use refresh::{Refreshed, Refreshing};
 pub(crate) use request_options::RequestOptions;
 pub(crate) use save::Saving;
@@ -343,10 +344,10 @@ impl Pool {
         self.0.config.observer.is_set()
     }
 
-    /// Returns whether each attempt is timed.
+    /// Returns whether the duration of each attempt is counted.
     #[inline]
     pub(crate) fn times_attempts(&self) -> bool {
-        self.0.config.times_attempts || self.is_observed()
+        self.0.config.times_attempts
     }
 
     pub(crate) fn tally(&self) -> &Tally {

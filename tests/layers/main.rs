@@ -17,6 +17,7 @@ mod concurrency;
 mod concurrency_limits;
 mod cooldowns;
 mod credential_headers;
+mod durations;
 mod error_response;
 mod events;
 mod expired_tokens;
