@@ -3,6 +3,9 @@
 //! Counters only grow. A snapshot is consistent: at any moment, a credential's attempts are the sum of what became of
 //! them and of those that are in flight, or more by those that have changed while the snapshot was taken. All of it is
 //! [serde](https://docs.rs/serde)'s to serialize.
+//!
+//! They are for any system of metrics: read them when it asks. The examples `prometheus` and `opentelemetry` do. With the
+//! feature `metrics`, a pool publishes them through the crate `metrics` itself.
 
 mod durations;
 mod stats;
