@@ -282,7 +282,7 @@ impl<S, B, R, M: Sends<B, R>> Drop for Driver<S, B, R, M> {
     /// Saves what was recorded, if the request is dropped on the way.
     fn drop(&mut self) {
         if !self.ended {
-            self.count_outcome(Outcome::Cancelled, &Stopwatch::NONE);
+            self.count_outcome(Outcome::Cancelled, &Stopwatch::of(None));
             self.leave_suspects();
             if self.saves_last() {
                 let _ = self.pool().start_saving();

@@ -12,12 +12,10 @@ pub(super) struct Stopwatch {
 }
 
 impl Stopwatch {
-    /// For an attempt that is not timed.
-    pub(super) const NONE: Self = Self { started: None, elapsed: OnceCell::new() };
-
+    /// Returns the stopwatch of this attempt. `None` is one whose time does not count.
     #[inline]
     pub(super) fn of(sent: Option<&Sent>) -> Self {
-        Self { started: sent.and_then(|sent| sent.started), ..Self::NONE }
+        Self { started: sent.and_then(|sent| sent.started), elapsed: OnceCell::new() }
     }
 
     /// Returns the time, if the attempt is timed.

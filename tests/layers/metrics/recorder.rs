@@ -12,11 +12,17 @@ const PREFIX: &str = "tower_credentials.";
 #[derive(Clone, Default)]
 pub(super) struct Recording(Arc<Inner>);
 
+/// Numbers by their series.
+type Numbers = Mutex<BTreeMap<String, Arc<AtomicU64>>>;
+
+/// The kind, the unit and the text of a name.
+type Described = (&'static str, Option<Unit>, String);
+
 #[derive(Default)]
 struct Inner {
-    counters: Mutex<BTreeMap<String, Arc<AtomicU64>>>,
-    gauges: Mutex<BTreeMap<String, Arc<AtomicU64>>>,
-    described: Mutex<BTreeMap<String, (&'static str, Option<Unit>, String)>>,
+    counters: Numbers,
+    gauges: Numbers,
+    described: Mutex<BTreeMap<String, Described>>,
     calls: AtomicUsize,
 }
 
@@ -65,7 +71,7 @@ impl Recording {
         self.0.described.lock().unwrap().insert(name, (kind, unit, text.to_string()));
     }
 
-    fn atomic(&self, map: &Mutex<BTreeMap<String, Arc<AtomicU64>>>, key: &Key) -> Arc<AtomicU64> {
+    fn atomic(&self, map: &Numbers, key: &Key) -> Arc<AtomicU64> {
         self.0.calls.fetch_add(1, Ordering::SeqCst);
         map.lock().unwrap().entry(series(key)).or_default().clone()
     }
