@@ -10,7 +10,7 @@
 //!
 //! They are published each time that the pool [syncs](crate::PoolBuilder::sync_every), so once a second by default, and
 //! once more when it is [closed](crate::Pool::close). No request calls a recorder: the task that syncs reads the same
-//! numbers as [`Pool::counters`](crate::Pool::counters). The [names](self::names) say what each of them counts.
+//! numbers as [`Pool::counters`](crate::Pool::counters). The [names] say what each of them counts.
 //!
 //! Each has the attributes `provider` and `namespace`. Without [`Metrics::by_account`] the numbers are those of the whole
 //! pool. A gauge that nobody can tell any more, such as what is left in a window that was reset, becomes NaN once and is
