@@ -3,6 +3,9 @@
 //! Counters only grow. A snapshot is consistent: at any moment, a credential's attempts are the sum of what became of
 //! them and of those that are in flight, or more by those that have changed while the snapshot was taken. All of it is
 //! [serde](https://docs.rs/serde)'s to serialize.
+//!
+//! They are for any system of metrics: read them when it asks. The examples `prometheus` and `opentelemetry` do. With the
+//! feature `metrics`, a pool publishes them through the crate `metrics` itself.
 
 mod durations;
 mod stats;
@@ -14,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use crate::credential::CredentialId;
 
 pub use durations::Durations;
-pub(crate) use stats::{Outcome, RefreshOutcome, Stats, Tally};
+pub(crate) use stats::{Outcome, RefreshOutcome, Stats, Tally, VaultErrors};
 
 /// What a pool has done since it was opened.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -28,6 +31,8 @@ pub struct Counters {
     pub rotations: u64,
     /// Secrets that this process has renewed.
     pub refreshes: u64,
+    /// Requests of the pool to its vault that have failed by the vault's own fault: it can't be read, written or locked.
+    pub vault_errors: u64,
     /// The same for each credential, in the order in which the pool has first seen them. One that was removed from the
     /// vault stays, so that sums never fall.
     pub credentials: Vec<CredentialCounters>,

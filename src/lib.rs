@@ -165,6 +165,7 @@
 //! | `reqwest` | no | `reqwest_client`: the layers over a reqwest client, and a redirect policy. |
 //! | `reqwest-middleware` | no | The layers as a middleware for reqwest-middleware. Implies `reqwest`. |
 //! | `follow-redirect` | no | `redirect`: a policy for tower-http's `FollowRedirect`. |
+//! | `metrics` | no | `metrics`: a pool's counters and gauges, through the crate `metrics`. |
 //! | `cli` | no | The program `credentials`. Implies `backup`, `discovery`, `hyper`, `migrate`, `setup`, `tls` and `tui`. |
 //! | `tui` | no | `credentials tui`: the accounts on the screen of a terminal, live. |
 //! | `quickstart` | no | The program `quickstart`, an example. Implies `file`. |
@@ -199,6 +200,9 @@ pub mod history;
 #[cfg_attr(docsrs, doc(cfg(feature = "tls")))]
 pub mod https;
 mod layers;
+#[cfg(feature = "metrics")]
+#[cfg_attr(docsrs, doc(cfg(feature = "metrics")))]
+pub mod metrics;
 #[cfg(feature = "migrate")]
 #[cfg_attr(docsrs, doc(cfg(feature = "migrate")))]
 pub mod migrate;

@@ -33,7 +33,8 @@
 //! - `ratio between`: four layers with a user's own between each two, by the same, if all goes well;
 //! - `ratio nothing-kept`: one layer that keeps no copy, since no second attempt is possible, by the same;
 //! - `ratio same-job`: one layer over a vault on disk, by the same job done by hand;
-//! - `ratio same-job-memory`: one layer over a vault in memory, by the same, which still writes its file.
+//! - `ratio same-job-memory`: one layer over a vault in memory, by the same, which still writes its file;
+//! - `counters`: the nanoseconds that a request costs to be counted, and one layer by what it would be uncounted.
 //!
 //! For clients of reqwest-middleware's and services of reqwest's requests, the base is the same without
 //! layers. The sizes at the end are of the services and of their futures.
@@ -49,6 +50,7 @@ use tokio::runtime::Runtime;
 
 #[path = "../support/reqwest.rs"]
 mod clients;
+mod counting;
 #[path = "../../tests/counting_allocator/mod.rs"]
 mod counting_allocator;
 mod counting_vault;
@@ -142,6 +144,13 @@ fn print_same_job(table: &Table) {
     }
 }
 
+/// Prints what counting costs, and what one layer adds divided by what it would add uncounted.
+fn print_counting(counting: f64, table: &Table) {
+    let added = table.row(ONE).added;
+    println!("overhead counters ns={counting:.1} ratio={:.3}", added / (added - counting));
+    println!("Counters: {counting:.1} of the {added:.0} ns that one layer adds; the aim is under 20");
+}
+
 fn main() {
     // As with criterion: without `--bench` each case only runs once.
     let measures = std::env::args().any(|argument| argument == "--bench");
@@ -188,4 +197,6 @@ fn main() {
     print_ratio("overhead ratio between", &happy, APART, HAND_MADE);
     print_ratio("overhead ratio nothing-kept", &happy, NOTHING_KEPT, HAND_MADE);
     print_same_job(&saved);
+    let (rounds, per_round) = if measures { IN_MEMORY } else { (1, 3) };
+    print_counting(counting::nanoseconds(rounds, per_round), &happy);
 }

@@ -1,11 +1,13 @@
 //! The live counters.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::{Counters, CredentialCounters, Durations, RefreshCounts, RotationCounts};
 use crate::credential::CredentialId;
 use crate::events::RotationReason;
+use crate::vault::VaultError;
 
 /// What became of an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,9 +104,27 @@ pub(crate) struct Tally {
     /// Attempts beyond each request's first, so that a request that goes well increments one counter, not two.
     repeats: AtomicU64,
     durations: super::durations::Histogram,
+    vault_errors: VaultErrors,
+}
+
+/// How many requests to the vault have failed.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct VaultErrors(Arc<AtomicU64>);
+
+impl VaultErrors {
+    #[cold]
+    pub(crate) fn count(&self, error: &VaultError) {
+        if error.is_of_the_vault() {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
 }
 
 impl Tally {
+    pub(crate) fn new(vault_errors: VaultErrors) -> Self {
+        Self { vault_errors, ..Self::default() }
+    }
+
     pub(crate) fn repeat(&self) {
         // A snapshot that has this one has its attempt, too.
         self.repeats.fetch_add(1, Ordering::Release);
@@ -126,6 +146,7 @@ impl Tally {
             attempts,
             rotations: sum(|credential| credential.rotations.total()),
             refreshes: sum(|credential| credential.refreshes.renewed),
+            vault_errors: self.vault_errors.0.load(Ordering::Relaxed),
             credentials,
             durations,
         }

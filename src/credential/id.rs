@@ -22,6 +22,13 @@ impl CredentialId {
         Self(bytes)
     }
 
+    /// Returns the first eight digits, which are enough to tell the accounts of a pool apart.
+    pub(crate) fn short(&self) -> String {
+        let mut digits = self.to_string();
+        digits.truncate(8);
+        digits
+    }
+
     /// Returns the bytes of the id.
     pub const fn as_bytes(&self) -> &[u8; 16] {
         &self.0

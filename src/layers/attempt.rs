@@ -59,6 +59,8 @@ impl Attempt {
     /// }
     /// # span(&Request::new(()));
     /// ```
+    ///
+    /// The example `resend_count` is a whole program, with tower-http's `TraceLayer`.
     pub fn resend_count(&self) -> u32 {
         self.number().saturating_sub(1)
     }

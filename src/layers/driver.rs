@@ -15,6 +15,7 @@ use super::jobs::{Jobs, LayerOptions, RefreshOptions, RotateOptions};
 use super::run::Run;
 use super::sends::Sends;
 use super::span::RequestSpan;
+use super::stopwatch::Stopwatch;
 use crate::clock::Timestamp;
 use crate::counters::Outcome;
 use crate::events::{EventKind, RotationReason};
@@ -40,7 +41,8 @@ impl<S> Shared<S> {
         is_expired: bool,
     ) -> Sent {
         let request = request.or_else(|| self.pool.number_request());
-        let started = self.pool.times_attempts().then(Instant::now);
+        let is_timed = self.pool.times_attempts() || self.pool.is_observed();
+        let started = is_timed.then(Instant::now);
         let others_in_flight = lease.in_flight().count().saturating_sub(1);
         Sent { lease, number, request, began, others_in_flight, started, is_expired }
     }
@@ -215,9 +217,9 @@ impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
         }
     }
 
-    /// Counts what became of the attempt, once for all runs.
+    /// Counts what became of the attempt, once for all runs, and how long it took.
     #[inline]
-    pub(super) fn count_outcome(&mut self, outcome: Outcome) {
+    pub(super) fn count_outcome(&mut self, outcome: Outcome, took: &Stopwatch) {
         let Self { shared, history, sent: Some(sent), is_unsent: false, counted, .. } = self else {
             return;
         };
@@ -227,10 +229,10 @@ impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
         *counted = sent.number;
         if history.is_first_to_count(sent.number) {
             sent.lease.stats().outcome(outcome);
-            if let Some(started) = sent.started
-                && outcome != Outcome::Cancelled
+            if shared.pool.times_attempts()
+                && let Some(elapsed) = took.elapsed()
             {
-                shared.pool.tally().duration(started.elapsed());
+                shared.pool.tally().duration(elapsed);
             }
         }
     }
@@ -280,7 +282,7 @@ impl<S, B, R, M: Sends<B, R>> Drop for Driver<S, B, R, M> {
     /// Saves what was recorded, if the request is dropped on the way.
     fn drop(&mut self) {
         if !self.ended {
-            self.count_outcome(Outcome::Cancelled);
+            self.count_outcome(Outcome::Cancelled, &Stopwatch::of(None));
             self.leave_suspects();
             if self.saves_last() {
                 let _ = self.pool().start_saving();

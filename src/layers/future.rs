@@ -15,6 +15,7 @@ use super::driver::Driver;
 use super::response_class::ResponseClass;
 use super::sends::Sends;
 use super::steps::Rotation;
+use super::stopwatch::Stopwatch;
 use super::wait::Blocked;
 use crate::BoxError;
 use crate::counters::Outcome;
@@ -177,7 +178,8 @@ where
                         Ok(Self::save(driver, response, class))
                     }
                     Err(error) => {
-                        driver.count_outcome(Outcome::Failed);
+                        let took = Stopwatch::of(driver.sent.as_ref());
+                        driver.count_outcome(Outcome::Failed, &took);
                         Self::repeat(driver, error.into())
                     }
                 },

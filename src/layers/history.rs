@@ -21,7 +21,7 @@ pub(super) struct Sent {
     pub(super) began: LogicalTime,
     /// How many other requests were in flight with its credential then.
     pub(super) others_in_flight: u32,
-    /// When it began, if somebody observes events.
+    /// When it began, if it is timed, or somebody observes events.
     pub(super) started: Option<Instant>,
     /// Whether the token has expired, and this request has not tried to renew it yet.
     pub(super) is_expired: bool,

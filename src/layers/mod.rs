@@ -44,6 +44,7 @@ mod service;
 mod span;
 mod spares;
 mod steps;
+mod stopwatch;
 mod tokens;
 mod wait;
 

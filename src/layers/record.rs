@@ -6,9 +6,22 @@ use super::blame::judge_suspects;
 use super::context::{HistoryCell, Recorded};
 use super::history::Sent;
 use super::response_class::ResponseClass;
+use super::stopwatch::Stopwatch;
 use crate::events::EventKind;
-use crate::pool::{Pool, Said};
+use crate::pool::{AllowanceRead, Pool, Said};
 use crate::provider::{Assessment, LimitOf, Verdict};
+
+/// What was read in a response.
+pub(super) struct Reading<'a> {
+    pub(super) class: ResponseClass,
+    /// The provider's, if the response is not good.
+    pub(super) assessment: Option<Assessment>,
+    /// Whether a run further in has recorded it.
+    pub(super) recorded: Recorded,
+    pub(super) took: &'a Stopwatch,
+    /// What the limit headers say, if they were read.
+    pub(super) allowance: Option<AllowanceRead>,
+}
 
 /// Records in the pool what the response to this attempt says about its credential.
 pub(super) fn record_outcome<R>(
@@ -16,16 +29,16 @@ pub(super) fn record_outcome<R>(
     sent: &Sent,
     history: &mut HistoryCell,
     response: &Response<R>,
-    (class, assessment): (ResponseClass, Option<Assessment>),
-    recorded: Recorded,
+    reading: Reading<'_>,
 ) {
-    let Sent { lease, began, started, .. } = sent;
+    let Reading { class, assessment, recorded, took, allowance } = reading;
+    let Sent { lease, began, .. } = sent;
     let (numbers, status) = (sent.numbers(), response.status());
     if recorded == Recorded::Never
-        && let Some(started) = started
+        && let Some(elapsed) = took.elapsed()
     {
         let account = lease.credential().into();
-        pool.emit(numbers, EventKind::Attempt { account, status, elapsed: started.elapsed() });
+        pool.emit(numbers, EventKind::Attempt { account, status, elapsed });
     }
     let scope = history.scope();
     let scope = scope.as_ref();
@@ -62,7 +75,8 @@ pub(super) fn record_outcome<R>(
             }
         }
         ResponseClass::Good => {
-            pool.record_success(lease, *began, scope, status, response.headers(), numbers);
+            let answer = (status, response.headers());
+            pool.record_success(lease, *began, scope, answer, allowance, numbers);
             if history.is_check() {
                 pool.record_recovery(lease, numbers);
             }

@@ -70,7 +70,7 @@ impl RequestSpan {
         let Some(span) = &self.0 else { return };
         if let Some(Sent { lease, number, .. }) = last {
             // Short, and no label: labels are often email addresses.
-            span.record("credential.id", &lease.credential().id.to_string()[..8]);
+            span.record("credential.id", lease.credential().id.short());
             if *number > 1 {
                 span.record("http.request.resend_count", number - 1);
             }

@@ -17,10 +17,11 @@ use super::driver::Driver;
 use super::history::Sent;
 use super::jobs::Jobs;
 use super::next_ready::NextReady;
-use super::record::record_outcome;
+use super::record::{Reading, record_outcome};
 use super::response_class::ResponseClass;
 use super::run::Handover;
 use super::sends::Sends;
+use super::stopwatch::Stopwatch;
 use super::wait::{Blocked, Wait};
 use crate::BoxError;
 use crate::error::Error;
@@ -187,7 +188,8 @@ impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
     #[inline]
     pub(super) fn classify(&mut self, response: &mut Response<R>) -> ResponseClass {
         let (class, assessment) = ResponseClass::of(self.pool(), response);
-        self.count_outcome(class.outcome());
+        let took = Stopwatch::of(self.sent.as_ref());
+        self.count_outcome(class.outcome(), &took);
         // The use ends with the head of the response, unless the credential may be used again.
         if !class.needs_action() {
             self.end_own_use();
@@ -199,15 +201,17 @@ impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
         if let Some(sent) = sent
             && recorded != Recorded::Already
         {
+            let mut allowance = None;
             if recorded == Recorded::Never {
                 pool.record_status(sent.lease.slot(), response.status());
-                pool.record_allowance(&sent.lease, response.headers(), sent.numbers());
+                allowance = pool.record_allowance(&sent.lease, response.headers(), sent.numbers());
             }
             AnsweredBy::mark(response, pool, sent);
             let is_second = sent.number > 1;
             if class != ResponseClass::Good || is_second || pool.must_record_success(response.headers())
             {
-                record_outcome(pool, sent, history, response, (class, assessment), recorded);
+                let reading = Reading { class, assessment, recorded, took: &took, allowance };
+                record_outcome(pool, sent, history, response, reading);
             }
         }
         class

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 use tower::util::BoxCloneService;
-use tower_service::Service;
 
 use super::config::{Config, WhenAllCoolingDown};
 use super::cooldowns::Cooldowns;
@@ -21,28 +20,32 @@ use super::published_pick::PublishedPick;
 use super::refresh::Refresher;
 use super::samples::SamplePeriod;
 use super::state::PoolState;
+use super::vault::PoolVault;
 use super::{BoxVault, Inner, Pool, save};
 use crate::clock::Clock;
-use crate::counters::Tally;
+use crate::counters::{Tally, VaultErrors};
 use crate::credential::PoolKey;
 use crate::error::Error;
 use crate::events::Event;
 use crate::provider::Provider;
-use crate::vault::{Vault, VaultError, VaultRequest};
+use crate::vault::Vault;
 
 /// The settings of a [`Pool`]. Created by [`Pool::builder`]; [`open`](Self::open) opens the pool.
 pub struct PoolBuilder {
     provider: Box<dyn Provider>,
     vault: BoxVault,
+    vault_errors: VaultErrors,
     namespace: Arc<str>,
     config: Config,
 }
 
 impl PoolBuilder {
     pub(super) fn new(provider: Box<dyn Provider>, vault: impl Vault) -> Self {
+        let vault_errors = VaultErrors::default();
         Self {
             provider,
-            vault: BoxCloneService::new(WithVaultError(vault)),
+            vault: BoxCloneService::new(PoolVault::new(vault, vault_errors.clone())),
+            vault_errors,
             namespace: PoolKey::DEFAULT_NAMESPACE.into(),
             config: Config::default(),
         }
@@ -141,6 +144,16 @@ impl PoolBuilder {
         self
     }
 
+    /// Publishes the pool's counters and gauges through the crate `metrics`, once with each [sync](Self::sync_every) and
+    /// when the pool is closed. Defaults to no metrics. See [`metrics`](crate::metrics).
+    #[cfg(feature = "metrics")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "metrics")))]
+    #[must_use]
+    pub fn metrics(mut self, metrics: crate::metrics::Metrics) -> Self {
+        self.config.metrics = Some(metrics);
+        self
+    }
+
     /// Renews tokens with this refresher ahead of their expiry. Defaults to none.
     ///
     /// A token is renewed five minutes before its expiry, or a tenth of its lifetime if that is shorter, less a random
@@ -199,6 +212,7 @@ impl PoolBuilder {
     /// [`Error::Vault`] if the vault can't be read, and [`Error::NoCredential`] if the mode is [`Mode::Subscription`]
     /// and there is no OAuth account. In every other mode a pool may be empty, since credentials may be added later.
     pub async fn open(self) -> Result<Pool, Error> {
+        let (vault, vault_errors) = (self.vault, self.vault_errors);
         let key = PoolKey::with_namespace(self.provider.name(), self.namespace);
         let penalties = PenaltyCount::default();
         let logical_clock = LogicalClock::default();
@@ -210,12 +224,15 @@ impl PoolBuilder {
         let dates_later = self.config.dates_responses_later();
         let last_responses = LastResponses::new(dates_later);
         let reads_each_allowance = !dates_later || self.config.policy.reads_allowance();
+        #[cfg(feature = "metrics")]
+        let publisher =
+            self.config.metrics.clone().map(|metrics| crate::metrics::Publisher::new(metrics, &key));
         let pool = Pool(Arc::new(Inner {
             key,
             credential_headers,
             provider: self.provider,
             config: self.config,
-            vault: Mutex::new(self.vault),
+            vault: Mutex::new(vault),
             state: Mutex::new(PoolState::new(logical_clock.clone(), penalties.clone(), mints.clone())),
             published: PublishedPick::default(),
             size: AtomicU64::new(0),
@@ -232,7 +249,9 @@ impl PoolBuilder {
             saves: AtomicBool::new(false),
             renewals: watch::Sender::new(()),
             closing: watch::Sender::new(false),
-            tally: Tally::default(),
+            tally: Tally::new(vault_errors),
+            #[cfg(feature = "metrics")]
+            publisher,
         }));
         pool.load().await?;
         let mode = pool.0.config.mode;
@@ -249,52 +268,5 @@ impl PoolBuilder {
             pool.keep_renewing(refresher);
         }
         Ok(pool)
-    }
-}
-
-/// A vault with its error converted to a [`VaultError`], whatever layers are around it.
-#[derive(Clone)]
-struct WithVaultError<V>(V);
-
-impl<V: Vault> Service<VaultRequest> for WithVaultError<V> {
-    type Response = V::Response;
-    type Error = VaultError;
-    type Future = VaultErrorFuture<V::Future>;
-
-    fn poll_ready(
-        &mut self,
-        cx: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<Result<(), VaultError>> {
-        self.0.poll_ready(cx).map_err(to_vault_error)
-    }
-
-    fn call(&mut self, request: VaultRequest) -> Self::Future {
-        VaultErrorFuture { inner: self.0.call(request) }
-    }
-}
-
-fn to_vault_error<E: Into<crate::BoxError>>(error: E) -> VaultError {
-    VaultError::from(error.into())
-}
-
-pin_project_lite::pin_project! {
-    struct VaultErrorFuture<F> {
-        #[pin]
-        inner: F,
-    }
-}
-
-impl<F, T, E> Future for VaultErrorFuture<F>
-where
-    F: Future<Output = Result<T, E>>,
-    E: Into<crate::BoxError>,
-{
-    type Output = Result<T, VaultError>;
-
-    fn poll(
-        self: std::pin::Pin<&mut Self>,
-        cx: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<Self::Output> {
-        self.project().inner.poll(cx).map_err(to_vault_error)
     }
 }

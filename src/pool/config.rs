@@ -35,6 +35,8 @@ pub(crate) struct Config {
     pub(crate) observer: Observer,
     pub(crate) exposes_attempts: bool,
     pub(crate) times_attempts: bool,
+    #[cfg(feature = "metrics")]
+    pub(crate) metrics: Option<crate::metrics::Metrics>,
     /// How often the pool checks the vault for changes by others; `None` disables it.
     pub(crate) sync_every: Option<Duration>,
     /// How often last responses are saved if nothing else is; `None` disables it.
@@ -57,6 +59,8 @@ impl Default for Config {
             observer: Observer::default(),
             exposes_attempts: false,
             times_attempts: false,
+            #[cfg(feature = "metrics")]
+            metrics: None,
             sync_every: Some(Duration::from_secs(1)),
             save_last_responses_every: Some(Duration::from_secs(60)),
             refresher: None,

@@ -15,6 +15,7 @@ mod origin_check;
 mod pick;
 mod pick_index;
 pub mod policy;
+mod publish;
 mod published_pick;
 mod record;
 mod refresh;
@@ -23,6 +24,7 @@ mod samples;
 mod save;
 mod state;
 mod sync;
+mod vault;
 mod why;
 
 use std::fmt;
@@ -65,6 +67,7 @@ pub(crate) use logical_time::LogicalTime;
 pub(crate) use pick::Permit;
 pub(crate) use pick_index::SlotIndex;
 pub(crate) use published_pick::CachedPick;
+pub(crate) use record::AllowanceRead;
 pub(crate) use refresh::{Refreshed, Refreshing};
 pub(crate) use request_options::RequestOptions;
 pub(crate) use save::Saving;
@@ -128,6 +131,8 @@ struct Inner {
     /// Whether the pool is being closed, so that no refresh starts.
     closing: watch::Sender<bool>,
     tally: Tally,
+    #[cfg(feature = "metrics")]
+    publisher: Option<crate::metrics::Publisher>,
 }
 
 /// The status of one credential of a pool.
@@ -339,10 +344,10 @@ impl Pool {
         self.0.config.observer.is_set()
     }
 
-    /// Returns whether each attempt is timed.
+    /// Returns whether the duration of each attempt is counted.
     #[inline]
     pub(crate) fn times_attempts(&self) -> bool {
-        self.0.config.times_attempts || self.is_observed()
+        self.0.config.times_attempts
     }
 
     pub(crate) fn tally(&self) -> &Tally {

@@ -4,14 +4,22 @@ use std::time::Duration;
 
 use http::{HeaderMap, StatusCode};
 
+use super::config::Config;
 use super::state::{LoweredCap, Observation, Refusal, Said, Suspect};
 use super::{Lease, LogicalTime, Pool, SlotIndex};
 use crate::clock::Timestamp;
 use crate::credential::Generation;
 use crate::events::{EventKind, Numbers};
 use crate::provider::{Assessment, ResponseView};
-use crate::rate_limit;
-use crate::standing::{Cause, Change, Health, Reason, Scope};
+use crate::rate_limit::{self, Allowance, LimitHeaders};
+use crate::standing::{Cause, Change, Health, Reason, Scope, StatedBy};
+
+/// What the limit headers of a response say together.
+pub(crate) struct AllowanceRead {
+    now: Timestamp,
+    /// With the header that states until when it is used up.
+    stated: Option<(Allowance, Option<StatedBy>)>,
+}
 
 impl Pool {
     /// Returns whether this status means that the account has reached a limit.
@@ -195,8 +203,8 @@ impl Pool {
         lease: &Lease,
         began: LogicalTime,
         scope: Option<&Scope>,
-        status: StatusCode,
-        headers: &HeaderMap,
+        (status, headers): (StatusCode, &HeaderMap),
+        read: Option<AllowanceRead>,
         numbers: Numbers,
     ) {
         if lease.penalty().is_set() {
@@ -206,13 +214,16 @@ impl Pool {
                 self.emit(numbers, EventKind::Recovered { account: lease.credential().into() });
             }
         }
-        let reads_all = self.0.config.policy.reads_allowance();
-        if !reads_all && !self.may_be_used_up(headers) {
+        if !self.needs_allowance(headers) {
             return;
         }
-        let observation = Observation { lease, began, numbers, scope, now: self.now(), status };
-        let Some(stated) = rate_limit::allowance_stated(headers, observation.now) else { return };
-        if reads_all || stated.0.used_up_until.is_some() {
+        let AllowanceRead { now, stated } = read.unwrap_or_else(|| {
+            let now = self.now();
+            AllowanceRead { now, stated: LimitHeaders::read(headers, now).allowance() }
+        });
+        let observation = Observation { lease, began, numbers, scope, now, status };
+        let Some(stated) = stated else { return };
+        if self.0.config.policy.reads_allowance() || stated.0.used_up_until.is_some() {
             let until =
                 self.with_state(|state, config| state.record_allowance(&observation, stated, config));
             self.emit_cooled_down(&observation, until, Reason::UsedUp);
@@ -225,8 +236,7 @@ impl Pool {
         self.is_observed()
             || self.0.penalties.any()
             || self.0.config.max_in_flight.is_some()
-            || self.0.config.policy.reads_allowance()
-            || self.may_be_used_up(headers)
+            || self.needs_allowance(headers)
     }
 
     /// Records the status of an attempt's response.
@@ -236,26 +246,42 @@ impl Pool {
     }
 
     /// Records what a response says is left of the account's limits. Most responses of a busy account are passed over
-    /// here: a few each second say enough.
+    /// here: a few each second say enough. Returns what the headers say together, if they were read and
+    /// [`record_success`](Self::record_success) needs it.
     #[inline]
-    pub(crate) fn record_allowance(&self, lease: &Lease, headers: &HeaderMap, numbers: Numbers) {
+    pub(crate) fn record_allowance(
+        &self,
+        lease: &Lease,
+        headers: &HeaderMap,
+        numbers: Numbers,
+    ) -> Option<AllowanceRead> {
         if self.0.reads_each_allowance || lease.samples().take(&self.0.sample_period) {
-            self.record_windows(lease, headers, numbers);
+            self.record_windows(lease, headers, numbers)
+        } else {
+            None
         }
     }
 
     #[cold]
-    fn record_windows(&self, lease: &Lease, headers: &HeaderMap, numbers: Numbers) {
+    fn record_windows(
+        &self,
+        lease: &Lease,
+        headers: &HeaderMap,
+        numbers: Numbers,
+    ) -> Option<AllowanceRead> {
         let now = self.now();
-        let windows = rate_limit::windows(headers, now);
-        if windows.is_empty() {
-            return;
+        let said = LimitHeaders::read(headers, now);
+        let windows = said.windows();
+        if !windows.is_empty() {
+            self.with_state(|state, config| {
+                state.record_windows(lease.slot(), &windows, config, now);
+            });
+            if self.is_observed() {
+                let (account, windows) = (lease.credential().into(), windows.into());
+                self.emit(numbers, EventKind::Allowance { account, windows });
+            }
         }
-        self.with_state(|state, config| state.record_windows(lease.slot(), &windows, config, now));
-        if self.is_observed() {
-            let (account, windows) = (lease.credential().into(), windows.into());
-            self.emit(numbers, EventKind::Allowance { account, windows });
-        }
+        self.needs_allowance(headers).then(|| AllowanceRead { now, stated: said.allowance() })
     }
 
     /// Does what requests leave to the task that syncs the pool: adds the time to the last responses that have none
@@ -265,8 +291,10 @@ impl Pool {
         self.0.sample_period.advance();
     }
 
-    fn may_be_used_up(&self, headers: &HeaderMap) -> bool {
-        self.0.config.cooldowns.heeds_allowance() && rate_limit::may_be_used_up(headers)
+    /// Returns whether what the limit headers of a success say together may change something.
+    fn needs_allowance(&self, headers: &HeaderMap) -> bool {
+        let Config { policy, cooldowns, .. } = &self.0.config;
+        policy.reads_allowance() || (cooldowns.heeds_allowance() && rate_limit::may_be_used_up(headers))
     }
 
     fn emit_cooled_down(&self, observation: &Observation<'_>, until: Option<Timestamp>, reason: Reason) {

@@ -4,6 +4,8 @@
 mod blame;
 mod cap;
 mod cooling_time;
+#[cfg(feature = "metrics")]
+mod gauges;
 mod index;
 mod merge;
 mod misdated;

@@ -1,10 +1,11 @@
 //! Loading what others have changed in the vault.
 
+use std::pin::pin;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
-use tokio::time::{Instant, MissedTickBehavior, interval_at};
+use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 
 use super::Pool;
 use super::state::PoolState;
@@ -24,6 +25,13 @@ impl Pool {
     /// # Errors
     /// The vault's error. The pool is then unchanged.
     pub async fn sync(&self) -> Result<(), VaultError> {
+        let result = self.load_changes().await;
+        self.publish_synced(&result);
+        result
+    }
+
+    /// Loads the changes, and publishes nothing.
+    pub(super) async fn load_changes(&self) -> Result<(), VaultError> {
         let revision = self.vault().revision(self.key().clone()).await?;
         let is_current = |state: &mut PoolState| state.revision == revision && !state.must_reload();
         if !self.with_state(|state, _| is_current(state)) {
@@ -51,7 +59,7 @@ impl Pool {
                 let Some(pool) = pool.upgrade().map(Pool) else { return };
                 pool.catch_up();
                 // Logged once, not every second.
-                let error = pool.sync().await.err().map(|error| error.to_string());
+                let error = pool.sync_patiently(every).await.err().map(|error| error.to_string());
                 if error != reported
                     && let Some(error) = &error
                 {
@@ -66,6 +74,20 @@ impl Pool {
                 }
             }
         });
+    }
+
+    /// Syncs the pool. While the vault hangs, the rest of what this task does goes on.
+    async fn sync_patiently(&self, every: Duration) -> Result<(), VaultError> {
+        let mut sync = pin!(self.sync());
+        loop {
+            match timeout(every, sync.as_mut()).await {
+                Ok(result) => return result,
+                Err(_) => {
+                    self.catch_up();
+                    self.publish();
+                }
+            }
+        }
     }
 
     /// Loads the vault. If a save overlaps with the load, its outcomes may be in the loaded pool or not, but they must

@@ -161,30 +161,37 @@ pub struct Allowance {
 /// assert_eq!(allowance.headroom, Some(200));
 /// ```
 pub fn allowance(headers: &HeaderMap, now: Timestamp) -> Option<Allowance> {
-    allowance_stated(headers, now).map(|(allowance, _)| allowance)
+    LimitHeaders::read(headers, now).allowance().map(|(allowance, _)| allowance)
 }
 
-/// Returns the same, and the header that states until when it is used up.
-pub(crate) fn allowance_stated(
-    headers: &HeaderMap,
-    now: Timestamp,
-) -> Option<(Allowance, Option<StatedBy>)> {
-    if headers.is_empty() {
-        return None;
+/// The limit headers of a response, read once for all that they say.
+pub(crate) struct LimitHeaders<'a> {
+    clock: UpstreamClock<'a>,
+    limits: Option<Limits>,
+}
+
+impl<'a> LimitHeaders<'a> {
+    pub(crate) fn read(headers: &'a HeaderMap, now: Timestamp) -> Self {
+        let clock = UpstreamClock::new(headers, now);
+        let limits = Limits::read(headers, &clock);
+        Self { clock, limits }
     }
-    let clock = UpstreamClock::new(headers, now);
-    let limits = Limits::read(headers, &clock)?;
-    let mut sum = limits.sum(&clock, 0..BUCKETS);
-    sum.add(&limits.ietf);
-    sum.add(&limits.unified);
-    let used_up =
-        sum.used_up.filter(|(ahead, _)| *ahead > 0).map(|reached| clock.reached(reached)).unzip();
-    let allowance = Allowance {
-        headroom: sum.headroom,
-        resets_at: sum.soonest.map(|ahead| clock.local(ahead)),
-        used_up_until: used_up.0,
-    };
-    (allowance != Allowance::default()).then_some((allowance, used_up.1))
+
+    /// Returns what they say together, and the header that states until when it is used up.
+    pub(crate) fn allowance(&self) -> Option<(Allowance, Option<StatedBy>)> {
+        let Self { clock, limits: Some(limits) } = self else { return None };
+        let mut sum = limits.sum(clock, 0..BUCKETS);
+        sum.add(&limits.ietf);
+        sum.add(&limits.unified);
+        let used_up =
+            sum.used_up.filter(|(ahead, _)| *ahead > 0).map(|reached| clock.reached(reached)).unzip();
+        let allowance = Allowance {
+            headroom: sum.headroom,
+            resets_at: sum.soonest.map(|ahead| clock.local(ahead)),
+            used_up_until: used_up.0,
+        };
+        (allowance != Allowance::default()).then_some((allowance, used_up.1))
+    }
 }
 
 /// Converts a time from the body of a response with these headers to local time, at most this far ahead.

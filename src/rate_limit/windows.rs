@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::limits::{Bucket, Limits, X_RATELIMIT_ALL, bucket_name};
 use super::values::{MILLIONTHS, Reset, delay, epoch_or_text, milliseconds, number};
-use super::{UpstreamClock, first, ietf, limits};
+use super::{LimitHeaders, UpstreamClock, first, ietf, limits};
 use crate::clock::Timestamp;
 
 /// One limit of an account, such as its tokens per minute or its use in five hours, as the vendor has said last.
@@ -62,17 +62,24 @@ const LONGEST_NAME: usize = 40;
 /// assert_eq!((&*windows[0].name, windows[0].left), ("5h", Some(380)));
 /// ```
 pub fn windows(headers: &HeaderMap, now: Timestamp) -> Vec<Window> {
-    let mut windows = Windows { all: Vec::new(), clock: UpstreamClock::new(headers, now) };
-    windows.read_unified();
-    windows.read_codex();
-    windows.read_buckets();
-    windows.read_ietf();
-    windows.all
+    LimitHeaders::read(headers, now).windows()
+}
+
+impl LimitHeaders<'_> {
+    /// Returns what they say of each limit.
+    pub(crate) fn windows(&self) -> Vec<Window> {
+        let mut windows = Windows { all: Vec::new(), clock: &self.clock };
+        windows.read_unified();
+        windows.read_codex();
+        windows.read_buckets(self.limits.as_ref());
+        windows.read_ietf();
+        windows.all
+    }
 }
 
 struct Windows<'a> {
     all: Vec<Window>,
-    clock: UpstreamClock<'a>,
+    clock: &'a UpstreamClock<'a>,
 }
 
 impl Windows<'_> {
@@ -148,8 +155,8 @@ impl Windows<'_> {
         }
     }
 
-    fn read_buckets(&mut self) {
-        let Some(limits) = Limits::read(self.clock.headers, &self.clock) else { return };
+    fn read_buckets(&mut self, limits: Option<&Limits>) {
+        let Some(limits) = limits else { return };
         for place in 0..limits::BUCKETS {
             let name = bucket_name(place);
             self.add(name, limits.bucket(place));

@@ -93,6 +93,31 @@ pub enum VaultError {
     UnexpectedResponse,
 }
 
+impl VaultError {
+    /// Returns whether the vault is at fault, and not the request.
+    pub(crate) fn is_of_the_vault(&self) -> bool {
+        use VaultError::*;
+        match self {
+            Damaged(_)
+            | Key(_)
+            | Locked { .. }
+            | DirectoryGone(_)
+            | NetworkFileSystem { .. }
+            | Io { .. }
+            | Layer(_)
+            | UnexpectedResponse => true,
+            NotFound(_)
+            | Exists(_)
+            | LabelTaken(_)
+            | InvalidName { .. }
+            | WrongKind { .. }
+            | InvalidSecret { .. }
+            | TooLong { .. }
+            | Unsupported { .. } => false,
+        }
+    }
+}
+
 /// Shows file names escaped: they may be any text, and a log may be read at a terminal.
 impl fmt::Display for VaultError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

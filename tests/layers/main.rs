@@ -17,6 +17,7 @@ mod concurrency;
 mod concurrency_limits;
 mod cooldowns;
 mod credential_headers;
+mod durations;
 mod error_response;
 mod events;
 mod expired_tokens;
@@ -29,6 +30,8 @@ mod in_flight_cap;
 mod last_response;
 mod late_tokens;
 mod layers_that_resend;
+#[cfg(feature = "metrics")]
+mod metrics;
 mod minted;
 mod model_scope;
 mod modes;

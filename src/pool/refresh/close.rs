@@ -71,7 +71,9 @@ impl Pool {
                 tokio::time::sleep(PAUSE).await;
             }
         };
-        within(most, finish).await.map_err(|_| Unfinished {
+        let finished = within(most, finish).await;
+        self.publish();
+        finished.map_err(|_| Unfinished {
             renewals: self.renewing(),
             unsaved: self.has_unsaved() || self.has_unsaved_responses(),
         })

@@ -111,7 +111,7 @@ impl PoolState {
 
     /// Returns where a credential is once the next request has moved it. Changes nothing itself: a later move may rank it
     /// differently.
-    fn next_position(
+    pub(super) fn next_position(
         &self,
         index: SlotIndex,
         scope: Option<&Scope>,
