@@ -50,6 +50,11 @@ pub(crate) fn read(file: &str, text: &str, base: &Path) -> Result<File, Settings
                 }
                 continue;
             }
+            // The program `credentials` reads it itself.
+            "serve" => {
+                reader.table(&["serve"], value);
+                continue;
+            }
             name => {
                 reader.fault(key.span().start, name, Problem::Unknown(nearest_table(name)));
                 continue;
@@ -75,7 +80,7 @@ fn nearest_table(key: &str) -> Option<String> {
     }
     match vault::NAMES.contains(&key) {
         true => Some("vault".to_owned()),
-        false => nearest(key, ["providers", "vault"]),
+        false => nearest(key, ["providers", "serve", "vault"]),
     }
 }
 

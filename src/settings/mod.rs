@@ -101,6 +101,8 @@
 //! key_command = ["pass", "show", "example/vault-key"]
 //! ```
 //!
+//! The table `[serve]` is for `credentials serve`, which reads it itself.
+//!
 //! # The environment
 //!
 //! A variable is `TOWER_CREDENTIALS_<PROVIDER>_<SETTING>`, in upper case, with an underscore for every other character than

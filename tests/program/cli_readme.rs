@@ -58,6 +58,23 @@ async fn the_program_in_five_lines_signs_in_tests_lists_and_hands_headers_to_cur
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn any_tool_takes_all_accounts_at_once() {
+    let readme = include_str!("../../README.md");
+    let script =
+        readme.split("```").find_map(|block| block.strip_prefix("sh\ncredentials exec")).unwrap();
+    let (upstream, _server, home) = rig("[providers.openai]\norigins = [\"ORIGIN\"]\n").await;
+    for (label, key) in [("work", KEYS[0]), ("spare", KEYS[1])] {
+        home.add("openai", label, key).await;
+    }
+    // In place of the real one: it reads the same variables.
+    let ask = "cat > llm <<'END'\n#!/bin/sh\n\
+               exec curl -sS -H \"authorization: Bearer $OPENAI_API_KEY\" \"$OPENAI_BASE_URL/models\"\nEND\n\
+               chmod +x llm; PATH=\"$PWD:$PATH\"\n";
+    bash(&home, &format!("{ask}credentials exec{script}")).await.prints("a-model");
+    assert_eq!(upstream.tokens(), [KEYS[0].to_owned()]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn every_command_of_the_tutorial_works() {
     let tutorial = include_str!("../../specs/tutorial.md");
     let (_, rest) = tutorial.split_once("```toml\n").expect("a settings file");

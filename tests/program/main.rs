@@ -5,6 +5,8 @@
 #[path = "../authorization_server/mod.rs"]
 mod authorization_server;
 mod cli;
+#[cfg(unix)]
+mod gateway;
 #[path = "../legacy/mod.rs"]
 mod legacy;
 #[path = "../support/mod.rs"]
@@ -14,6 +16,9 @@ mod support;
 mod thorough;
 #[cfg(all(unix, feature = "tui"))]
 mod tmux;
+#[cfg(unix)]
+#[path = "../wire/mod.rs"]
+mod wire;
 
 mod cli_accounts;
 mod cli_allowance;

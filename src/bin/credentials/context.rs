@@ -256,6 +256,11 @@ impl Context {
         Ok(pool.on_event(ending::tell))
     }
 
+    /// Builds a pool that serves requests for as long as the program runs: it renews tokens, and follows other processes.
+    pub(crate) fn serving_pool(&self, key: &PoolKey, vault: impl Vault) -> Result<PoolBuilder, Failure> {
+        Ok(self.setup.pool(key.provider(), vault)?.namespace(key.namespace()))
+    }
+
     /// Returns the key of the provider's pool, in this namespace or in that of the settings.
     pub(crate) fn pool_key(&self, provider: &str, namespace: Option<&str>) -> Result<PoolKey, Failure> {
         let key = self.registry.pool_key(provider)?;

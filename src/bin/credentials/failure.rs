@@ -43,6 +43,9 @@ pub(crate) enum Exit {
     Unavailable,
     /// A signal ended the program; the code is the one that shells use for it.
     Signal(u8),
+    /// The command that was run ended with this code, or could not be run.
+    #[cfg(feature = "serve")]
+    OfCommand(u8),
 }
 
 impl Exit {
@@ -56,6 +59,8 @@ impl Exit {
             Self::Vault => 5,
             Self::Unavailable => 6,
             Self::Signal(code) => i32::from(code),
+            #[cfg(feature = "serve")]
+            Self::OfCommand(code) => i32::from(code),
         }
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! Each file uses only those that come after it here:
 //!
-//! - `args`: the command line. `tui`: the screen. `commands`: a file for each other command.
+//! - `args`: the command line. `tui`: the screen. `commands`: a file for each other command. `gateway`: what `exec` and
+//!   `serve` run.
 //! - `account`: which account is meant, and its state. `context`: the vault, the settings and the HTTP client.
 //!   `keys`: where the vault's key is.
 //! - `ending`: what the program waits for before it ends. `recorder`: what it records in the history. `prompt`: questions to a person. `files`: files for the
@@ -21,6 +22,8 @@ mod context;
 mod ending;
 mod failure;
 mod files;
+#[cfg(feature = "serve")]
+mod gateway;
 mod keys;
 mod log;
 mod memory;
@@ -96,10 +99,17 @@ fn run(Args { global, command }: Args) -> Result<Exit, Failure> {
         if command.ends_by_ctrl_c() {
             signals::end_by_ctrl_c();
         }
-        let done = tokio::select! {
-            biased;
-            signal = interrupts.next() => signals::end(signal),
-            done = command.run(&global, Args::command) => done,
+        let done = if command.handles_signals() {
+            let done = command.run(&global, Args::command).await;
+            // Those that came so far were for the command.
+            interrupts = signals::Interrupts::listen()?;
+            done
+        } else {
+            tokio::select! {
+                biased;
+                signal = interrupts.next() => signals::end(signal),
+                done = command.run(&global, Args::command) => done,
+            }
         };
         ending::close(done, &mut interrupts).await
     });

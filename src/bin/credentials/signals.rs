@@ -11,7 +11,7 @@ use crate::failure::{Exit, Failure};
 /// closed, and Ctrl-\.
 pub(crate) struct Interrupts {
     #[cfg(unix)]
-    signals: [(tokio::signal::unix::Signal, u8); 4],
+    signals: Vec<(tokio::signal::unix::Signal, u8)>,
 }
 
 /// The exit code of a program that Ctrl-C ended, as in shells: 128 plus the signal's number.
@@ -39,6 +39,18 @@ impl Interrupts {
         Self::new().map_err(|error| Failure::failed("could not listen for Ctrl-C").because(error))
     }
 
+    /// As [`listen`](Self::listen), but does not end by SIGHUP unless the program has a terminal, which was closed then.
+    #[cfg(feature = "serve")]
+    pub(crate) fn listen_as_server() -> Result<Self, Failure> {
+        let mut interrupts = Self::listen()?;
+        #[cfg(unix)]
+        if !io::IsTerminal::is_terminal(&io::stdin()) {
+            let hangup = tokio::signal::unix::SignalKind::hangup().as_raw_value();
+            interrupts.signals.retain(|(_, code)| i32::from(*code) != 128 + hangup);
+        }
+        Ok(interrupts)
+    }
+
     #[cfg(unix)]
     fn new() -> io::Result<Self> {
         use tokio::signal::unix::{SignalKind, signal};
@@ -47,7 +59,7 @@ impl Interrupts {
             let code = u8::try_from(128 + kind.as_raw_value()).unwrap_or(INTERRUPTED);
             Ok::<_, io::Error>((signal(kind)?, code))
         };
-        let signals = [
+        let signals = vec![
             listen(SignalKind::interrupt())?,
             listen(SignalKind::terminate())?,
             listen(SignalKind::hangup())?,

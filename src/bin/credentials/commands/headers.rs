@@ -5,7 +5,7 @@ mod capture;
 use std::collections::BTreeMap;
 
 use clap::Args;
-use http::Uri;
+use http::{HeaderMap, Uri};
 use serde::Serialize;
 use tower_credentials::vault::VaultExt;
 use tower_credentials::{Metadata, PoolKey};
@@ -27,6 +27,15 @@ Examples:
   curl -H @<(credentials headers openai) https://api.openai.com/v1/models
   credentials headers github-copilot --url https://api.githubcopilot.com/models --json")]
 pub(crate) struct Headers {
+    #[command(flatten)]
+    request: NextRequest,
+    #[command(flatten)]
+    output: Json,
+}
+
+/// The request whose headers are wanted.
+#[derive(Debug, Args)]
+pub(crate) struct NextRequest {
     /// A provider, or one account
     #[arg(value_name = "PROVIDER|ACCOUNT")]
     account: String,
@@ -38,15 +47,29 @@ pub(crate) struct Headers {
     /// Allow a terminal as the output
     #[arg(long)]
     show: bool,
-    #[command(flatten)]
-    output: Json,
 }
 
-impl Headers {
-    pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
+/// A request as it would be sent.
+pub(crate) struct Captured {
+    pub(crate) pool: PoolKey,
+    uri: Uri,
+    headers: HeaderMap,
+}
+
+impl Captured {
+    /// Returns the token of the account: what its first secret header says after the scheme (RFC 9110, section 11.4).
+    pub(crate) fn token(&self) -> Option<Zeroizing<String>> {
+        let value = self.headers.values().find(|value| value.is_sensitive())?.to_str().ok()?;
+        Some(Zeroizing::new(value.rsplit(' ').next().unwrap_or_default().to_owned()))
+    }
+}
+
+impl NextRequest {
+    /// Captures the request. `what` of it is secret, and so it is not written to a terminal.
+    pub(crate) async fn capture(&self, context: &Context, what: &str) -> Result<Captured, Failure> {
         if output::is_for_a_person() && !self.show {
-            return Err(Failure::usage("the headers are secret, and would be shown on the screen")
-                .way_out("pipe them to the program that needs them, or add --show"));
+            return Err(Failure::usage(format!("{what} secret, and would be shown on the screen"))
+                .way_out("pipe it to the program that needs it, or add --show"));
         }
         let vault = context.vault_or_empty().await?;
         let (pool, account) = self.selected(context, &vault).await?;
@@ -61,25 +84,7 @@ impl Headers {
         }
         let vault = ReadOnce::new(vault, &pool, stored);
         let (uri, headers) = capture::capture(context, vault, &pool, account.as_ref(), &uri).await?;
-        let mut lines: Vec<(&str, Zeroizing<String>)> = Vec::new();
-        for (name, value) in &headers {
-            let value = String::from_utf8_lossy(value.as_bytes()).into_owned();
-            lines.push((name.as_str(), Zeroizing::new(value)));
-        }
-        if self.output.json {
-            #[derive(Serialize)]
-            struct Captured<'a> {
-                url: String,
-                headers: BTreeMap<&'a str, &'a str>,
-            }
-            let headers = lines.iter().map(|(name, value)| (*name, value.as_str())).collect();
-            output::print_json(&Captured { url: uri.to_string(), headers })?;
-        } else {
-            for (name, value) in &lines {
-                output::print_exactly(format_args!("{name}: {}", value.as_str()))?;
-            }
-        }
-        Ok(Exit::Done)
+        Ok(Captured { pool, uri, headers })
     }
 
     /// Returns the pool, and the account if one is named.
@@ -118,6 +123,31 @@ impl Headers {
             Failure::usage(format!("{} has no origin for requests", key.provider()))
                 .way_out("add --url URL, or set its `origins`")
         })
+    }
+}
+
+impl Headers {
+    pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
+        let Captured { uri, headers, .. } = self.request.capture(context, "the headers are").await?;
+        let mut lines: Vec<(&str, Zeroizing<String>)> = Vec::new();
+        for (name, value) in &headers {
+            let value = String::from_utf8_lossy(value.as_bytes()).into_owned();
+            lines.push((name.as_str(), Zeroizing::new(value)));
+        }
+        if self.output.json {
+            #[derive(Serialize)]
+            struct Captured<'a> {
+                url: String,
+                headers: BTreeMap<&'a str, &'a str>,
+            }
+            let headers = lines.iter().map(|(name, value)| (*name, value.as_str())).collect();
+            output::print_json(&Captured { url: uri.to_string(), headers })?;
+        } else {
+            for (name, value) in &lines {
+                output::print_exactly(format_args!("{name}: {}", value.as_str()))?;
+            }
+        }
+        Ok(Exit::Done)
     }
 }
 

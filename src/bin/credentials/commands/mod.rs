@@ -1,8 +1,12 @@
 //! A file for each command.
 
 pub(crate) mod backup;
+#[cfg(feature = "serve")]
+pub(crate) mod client;
 pub(crate) mod complete;
 pub(crate) mod config;
+#[cfg(feature = "serve")]
+pub(crate) mod exec;
 pub(crate) mod headers;
 pub(crate) mod history;
 pub(crate) mod list;
@@ -13,11 +17,14 @@ pub(crate) mod models;
 pub(crate) mod order;
 pub(crate) mod providers;
 pub(crate) mod rename;
+#[cfg(feature = "serve")]
+pub(crate) mod serve;
 pub(crate) mod shell;
 pub(crate) mod show;
 pub(crate) mod standing;
 pub(crate) mod status;
 pub(crate) mod test;
+pub(crate) mod token;
 pub(crate) mod vault;
 pub(crate) mod why;
 
@@ -47,6 +54,14 @@ pub(crate) enum Command {
     Models(models::Models),
     Providers(providers::Providers),
     Headers(headers::Headers),
+    Token(token::Token),
+    Env(token::Env),
+    #[cfg(feature = "serve")]
+    Exec(exec::Exec),
+    #[cfg(feature = "serve")]
+    Serve(serve::Serve),
+    #[cfg(feature = "serve")]
+    Client(client::Client),
     History(history::History),
     Migrate(migrate::Migrate),
     Vault(vault::Vault),
@@ -68,6 +83,18 @@ impl Command {
     /// Whether Ctrl-C is how it is meant to end.
     pub(crate) fn ends_by_ctrl_c(&self) -> bool {
         matches!(self, Self::List(list) if list.is_watching())
+    }
+
+    /// Whether it does something else than to end when a signal comes.
+    pub(crate) fn handles_signals(&self) -> bool {
+        #[cfg(feature = "serve")]
+        return match self {
+            Self::Exec(_) => true,
+            Self::Serve(command) => command.handles_signals(),
+            _ => false,
+        };
+        #[cfg(not(feature = "serve"))]
+        false
     }
 
     /// Runs it. `definition` makes the definition of the whole command line, for completions and the manual page.
@@ -95,6 +122,14 @@ impl Command {
             Self::Models(command) => command.run(&context()?).await,
             Self::Providers(command) => command.run(&context()?),
             Self::Headers(command) => command.run(&context()?).await,
+            Self::Token(command) => command.run(&context()?).await,
+            Self::Env(command) => command.run(&context()?).await,
+            #[cfg(feature = "serve")]
+            Self::Exec(command) => command.run(&context()?).await,
+            #[cfg(feature = "serve")]
+            Self::Serve(command) => command.run(global).await,
+            #[cfg(feature = "serve")]
+            Self::Client(command) => command.run(&context()?),
             Self::History(command) => command.run(&context()?).await,
             Self::Migrate(command) => command.run(&context()?).await,
             Self::Vault(command) => command.run(global).await,

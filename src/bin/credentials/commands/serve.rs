@@ -1,0 +1,320 @@
+//! `serve`: one address for the tools of a machine or a team.
+
+mod reload;
+
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+#[cfg(unix)]
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tower_credentials::SecretString;
+
+use crate::context::Context;
+use crate::failure::{Exit, Failure};
+use crate::gateway::{
+    AccessFormat, AccessLog, AllowedOrigin, Clients, ClientsFile, Forward, Gateway, Guard, Listener,
+    Route, Rules, Sending, ServeSettings, Server, Value, routes, variables,
+};
+use crate::options::Global;
+use crate::output;
+use crate::signals::Interrupts;
+use reload::{Changed, Reload};
+
+/// Where to listen, if nothing else is said.
+const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8080);
+
+/// Serve all accounts at one address, for the tools of a machine or a team
+///
+/// Each provider that has accounts gets a path, such as /openai. Tools take it as the base URL, and the token of a client
+/// (`credentials client add`) as the API key. Every request is sent on with one of the accounts: with the next one if that is
+/// limited, and with a renewed token if it has expired.
+///
+/// SIGTERM and Ctrl-C end it once the requests under way have ended; a second signal ends it at once.
+#[derive(Debug, Args)]
+#[command(after_help = AFTER_HELP, args_conflicts_with_subcommands = true)]
+pub(crate) struct Serve {
+    #[command(subcommand)]
+    action: Option<Action>,
+    /// The providers to serve; all that have accounts if none is given
+    #[arg(value_name = "PROVIDER")]
+    providers: Vec<String>,
+    /// Where to listen [default: 127.0.0.1:8080]; the system chooses the port if it is 0
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    listen: Option<SocketAddr>,
+    /// Listen at this path, too: a socket for this user alone
+    #[cfg(unix)]
+    #[arg(long, value_name = "PATH")]
+    unix: Option<PathBuf>,
+    /// Need no token: every program and every user of this machine can use the accounts. Loopback only
+    #[arg(long)]
+    open: bool,
+    /// Allow an address that is not loopback
+    #[arg(long)]
+    allow_remote: bool,
+    /// A name of this machine that requests may be for, beside localhost
+    #[arg(long, value_name = "HOST,…", value_delimiter = ',')]
+    allow_host: Vec<String>,
+    /// Web pages that may use it: `null`, SCHEME://HOST[:PORT] or, for a program's own scheme, SCHEME://*
+    ///
+    /// As in the browser's `origin` header, such as app://obsidian.md or vscode-webview://*. Any page can get the
+    /// origin `null` with a sandboxed frame, so `null` allows all pages.
+    #[arg(long, value_name = "ORIGIN,…", value_delimiter = ',')]
+    allow_origin: Vec<AllowedOrigin>,
+    #[command(flatten)]
+    sending: SendingOptions,
+    /// What to write to standard output about each request
+    #[arg(long, value_name = "FORM", default_value = "text")]
+    access_log: AccessFormat,
+    /// How many connections there may be at once; more wait
+    #[arg(long, value_name = "N", default_value = "4096")]
+    max_connections: NonZeroUsize,
+    /// How long requests under way may go on after the first signal, in seconds
+    #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds)]
+    drain: Duration,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Let the gateways of this vault read their settings again
+    ///
+    /// A gateway that runs follows them within a second. If they are wrong, it says so and goes on with those it has. SIGHUP
+    /// does the same for one gateway.
+    Reload,
+}
+
+/// How requests are sent on.
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct SendingOptions {
+    /// How many bytes of a request's body are kept so that it can be sent again with another account
+    #[arg(long, value_name = "BYTES", default_value_t = 2 * 1024 * 1024)]
+    replay: u64,
+    /// How long to wait for the head of a response, in seconds; then 504
+    #[arg(long, value_name = "SECONDS", default_value = "600", value_parser = seconds)]
+    timeout: Duration,
+    /// Tell tools not to try again if every account is limited for longer than this, in seconds
+    ///
+    /// SDKs sleep silently for as long as `retry-after` says.
+    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = any_seconds)]
+    no_retry_beyond: Duration,
+}
+
+impl SendingOptions {
+    pub(crate) fn get(self) -> Sending {
+        let Self { replay, timeout, no_retry_beyond } = self;
+        Sending { replay, timeout, no_retry_beyond }
+    }
+}
+
+impl Serve {
+    /// Whether it does something else than to end when a signal comes.
+    pub(super) fn handles_signals(&self) -> bool {
+        self.action.is_none()
+    }
+
+    pub(crate) async fn run(self, global: &Global) -> Result<Exit, Failure> {
+        let context = Context::new(global)?;
+        let settings = ServeSettings::read(&context.places.config)?;
+        if let Some(Action::Reload) = self.action {
+            reload::ask(&context)?;
+            return Ok(Exit::Done);
+        }
+        let listen = self.listen.or(settings.listen).unwrap_or(LISTEN);
+        self.check(listen)?;
+        // Before the first wait, so that no signal is missed.
+        let mut signals = Interrupts::listen_as_server()?;
+        let listeners = self.listeners(listen).await?;
+        let file = ClientsFile::of(&context.places.vault);
+        let clients = Clients::new(file.read()?);
+        let clients = if self.open { clients.open() } else { clients };
+        let rules = self.rules(&context).await?;
+        self.say(&listeners, &rules, &file)?;
+        let access = AccessLog::new(self.access_log);
+        let gateway = Arc::new(Gateway::new(rules, clients, access, self.sending.get()));
+        let mut reload = Reload::new(&context, file);
+        let following = async {
+            loop {
+                match reload.next().await {
+                    Changed::Clients(clients) => gateway.clients.set(clients),
+                    Changed::Settings => {
+                        let rules = async { self.rules(&Context::quiet(global, None)?).await };
+                        match rules.await {
+                            Ok(rules) => {
+                                tokio::spawn(reload::close(gateway.replace(rules)));
+                                output::say("The settings were read again");
+                            }
+                            Err(failure) => {
+                                output::warn_of(&failure);
+                                output::say("The settings so far stay in use");
+                            }
+                        }
+                    }
+                }
+            }
+        };
+        tokio::select! {
+            () = self.serve(listeners, gateway.clone(), &mut signals) => {}
+            () = following => {}
+        }
+        #[cfg(unix)]
+        if let Some(path) = &self.unix {
+            let _ = std::fs::remove_file(path);
+        }
+        Ok(Exit::Done)
+    }
+
+    fn check(&self, listen: SocketAddr) -> Result<(), Failure> {
+        if listen.ip().is_loopback() {
+            return Ok(());
+        }
+        if self.open {
+            return Err(Failure::usage(format!(
+                "--open with --listen {listen}: whoever reaches that address could use the accounts"
+            ))
+            .way_out("leave out --open, and give each client a token: credentials client add NAME"));
+        }
+        if !self.allow_remote {
+            return Err(Failure::usage(format!("--listen {listen} is no loopback address"))
+                .way_out("add --allow-remote if others shall reach it"));
+        }
+        Ok(())
+    }
+
+    async fn listeners(&self, listen: SocketAddr) -> Result<Vec<Listener>, Failure> {
+        let tcp = Listener::tcp(listen).await.map_err(|error| {
+            Failure::failed(format!("can't listen on {listen}"))
+                .because(error)
+                .way_out("choose another address with --listen, such as 127.0.0.1:0")
+        })?;
+        let mut listeners = vec![tcp];
+        #[cfg(unix)]
+        if let Some(path) = &self.unix {
+            let socket = Listener::unix(path).map_err(|error| {
+                Failure::failed(format!("can't listen at {}", path.display()))
+                    .because(error)
+                    .way_out("choose another path with --unix")
+            })?;
+            listeners.push(socket);
+        }
+        Ok(listeners)
+    }
+
+    /// Returns what the settings and the flags say.
+    async fn rules(&self, context: &Context) -> Result<Rules<impl Forward + use<>>, Failure> {
+        let settings = ServeSettings::read(&context.places.config)?;
+        let vault = context.vault_or_empty().await?;
+        let routes =
+            routes(context, &vault, &self.providers, &settings.routes, self.sending.get()).await?;
+        let guard = Guard {
+            is_remote: self.allow_remote,
+            hosts: [&*self.allow_host, &settings.allow_hosts].concat(),
+            origins: [&*self.allow_origin, &settings.allow_origins].concat(),
+        };
+        Ok(Rules::new(routes, guard))
+    }
+
+    /// Says where it listens, and what to set in tools.
+    fn say<S: Forward>(
+        &self,
+        listeners: &[Listener],
+        rules: &Rules<S>,
+        file: &ClientsFile,
+    ) -> Result<(), Failure> {
+        for address in listeners.iter().filter_map(|listener| listener.address().ok()) {
+            output::say(format_args!(
+                "Listening on {}",
+                output::strong(format_args!("http://{address}"))
+            ));
+            for route in rules.routes() {
+                output::say(format_args!("  {}", of_route(route, address)));
+            }
+            if !address.ip().is_loopback() {
+                output::warn(
+                    "connections are not encrypted: whoever listens in on the network reads the tokens and all requests",
+                );
+            }
+        }
+        #[cfg(unix)]
+        if let Some(path) = &self.unix {
+            output::say(format_args!("Listening at {}", output::path(path)));
+        }
+        if self.open {
+            output::warn(
+                "no token is needed: every program and every user of this machine can use the accounts",
+            );
+        } else if file.read()?.is_empty() {
+            output::say("TOKEN is that of a client; there is none yet: credentials client add NAME");
+        } else {
+            output::say("TOKEN is that of a client: credentials client list");
+        }
+        Ok(())
+    }
+
+    /// Serves until a signal comes, and then until the requests under way have ended or another signal comes.
+    async fn serve<S: Forward>(
+        &self,
+        listeners: Vec<Listener>,
+        gateway: Arc<Gateway<S>>,
+        signals: &mut Interrupts,
+    ) {
+        let (end, ended) = watch::channel(false);
+        let mut servers = JoinSet::new();
+        for listener in listeners {
+            let server = Server::new(listener, self.max_connections.get());
+            servers.spawn(server.run(gateway.clone(), ended.clone()));
+        }
+        let too_late = async {
+            signals.next().await;
+            let _ = end.send(true);
+            output::say("Waiting for the requests under way; another signal ends them");
+            let _ = tokio::time::timeout(self.drain, signals.next()).await;
+        };
+        tokio::select! {
+            _ = servers.join_all() => {}
+            () = too_late => output::warn("requests that were under way are broken off"),
+        }
+    }
+}
+
+/// What to set in the tools of a route.
+fn of_route<S>(route: &Route<S>, address: SocketAddr) -> String {
+    let base = format!("http://{address}{}", route.path());
+    let variables = variables(route.provider(), &base, &SecretString::from("TOKEN")).into_iter();
+    let variables = variables.map(|variable| match variable.value {
+        Value::Url(url) => format!("{}={url}", variable.name),
+        Value::Token(_) => format!("{}=TOKEN", variable.name),
+    });
+    format!("{base}  {}", variables.collect::<Vec<_>>().join(" "))
+}
+
+pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
+    match text.parse() {
+        Ok(seconds @ 1..) => Ok(Duration::from_secs(seconds)),
+        _ => Err("it must be a whole number of seconds, from 1 on".to_owned()),
+    }
+}
+
+fn any_seconds(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse().map_err(|_| "it must be a whole number of seconds".to_owned())?;
+    Ok(Duration::from_secs(seconds))
+}
+
+const AFTER_HELP: &str = "\
+Responses of its own, with a JSON body:
+  401  no token of a client                 403  a web page, another host, or a client that may not
+  404  no such path                         426  a WebSocket, or another upgrade
+  429  every account is limited; `retry-after` says when the first is ready, if the upstream has said so, and
+       `x-should-retry: false` says that this takes longer than --no-retry-beyond; or the client has reached its bound
+  502  the upstream can't be reached        504  it did not answer in time
+  503  no account can be used
+
+  GET /healthz is 200 while it runs; GET /readyz is 503 if no account can be used now.
+
+Examples:
+  credentials client add laptop
+  credentials serve
+  OPENAI_BASE_URL=http://127.0.0.1:8080/openai/v1 OPENAI_API_KEY=$(cat token) llm hello";

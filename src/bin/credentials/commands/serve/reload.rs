@@ -1,0 +1,124 @@
+//! Following changes of the settings and of the clients while a gateway runs.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use tokio::time::{Interval, MissedTickBehavior};
+
+use crate::context::Context;
+use crate::failure::Failure;
+use crate::gateway::{ClientRecord, ClientsFile, Forward, Rules, Stamp};
+use crate::output;
+
+/// How often to look whether something has changed.
+const EVERY: Duration = Duration::from_secs(1);
+
+/// How long renewals may take at the end of pools that are replaced.
+const CLOSING: Duration = Duration::from_secs(60);
+
+/// Asks the gateways of a vault to read their settings again, once these have been checked.
+pub(super) fn ask(context: &Context) -> Result<(), Failure> {
+    let path = asked(&context.places.vault);
+    let failed = |error| Failure::failed(format!("could not write {}", path.display())).because(error);
+    let file = File::options().create(true).truncate(false).write(true).open(&path).map_err(failed)?;
+    file.set_modified(SystemTime::now()).map_err(failed)?;
+    output::say("The settings are good. Gateways of this vault follow them within a second");
+    Ok(())
+}
+
+/// The file whose time says when gateways were last asked.
+fn asked(vault: &Path) -> PathBuf {
+    let mut name = vault.file_name().unwrap_or_default().to_owned();
+    name.push(".serve.reload");
+    vault.with_file_name(name)
+}
+
+fn modified(path: &Path) -> Option<SystemTime> {
+    fs::metadata(path).and_then(|found| found.modified()).ok()
+}
+
+/// What has changed.
+pub(super) enum Changed {
+    Settings,
+    Clients(Vec<ClientRecord>),
+}
+
+/// What has been followed so far.
+pub(super) struct Reload {
+    clients: ClientsFile,
+    stamp: Stamp,
+    asked: PathBuf,
+    asked_at: Option<SystemTime>,
+    every: Interval,
+    hangups: Hangups,
+}
+
+impl Reload {
+    pub(super) fn new(context: &Context, clients: ClientsFile) -> Self {
+        let asked = asked(&context.places.vault);
+        let mut every = tokio::time::interval(EVERY);
+        every.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Self {
+            stamp: clients.stamp(),
+            clients,
+            asked_at: modified(&asked),
+            asked,
+            every,
+            #[cfg(not(unix))]
+            hangups: (),
+            #[cfg(unix)]
+            hangups: tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup()).ok(),
+        }
+    }
+
+    /// Waits for the next change.
+    pub(super) async fn next(&mut self) -> Changed {
+        loop {
+            tokio::select! {
+                () = hangup(&mut self.hangups) => return Changed::Settings,
+                _ = self.every.tick() => {}
+            }
+            let asked_at = modified(&self.asked);
+            if std::mem::replace(&mut self.asked_at, asked_at) != asked_at {
+                return Changed::Settings;
+            }
+            let stamp = self.clients.stamp();
+            if std::mem::replace(&mut self.stamp, stamp) != stamp {
+                match self.clients.read() {
+                    Ok(clients) => return Changed::Clients(clients),
+                    // Those that are known stay.
+                    Err(failure) => output::warn_of(&failure),
+                }
+            }
+        }
+    }
+}
+
+#[cfg(unix)]
+type Hangups = Option<tokio::signal::unix::Signal>;
+#[cfg(not(unix))]
+type Hangups = ();
+
+/// Waits for SIGHUP, if the system has it.
+async fn hangup(hangups: &mut Hangups) {
+    #[cfg(unix)]
+    if let Some(hangups) = hangups {
+        hangups.recv().await;
+        return;
+    }
+    std::future::pending().await
+}
+
+/// Closes the pools of rules that were replaced, once the requests under them have ended.
+pub(super) async fn close<S: Forward>(rules: Arc<Rules<S>>) {
+    while Arc::strong_count(&rules) > 1 {
+        // Nothing tells when the last request lets go of them.
+        tokio::time::sleep(EVERY).await;
+    }
+    for route in rules.pools() {
+        // What is unfinished is waited for again when the program ends.
+        let _ = route.pool().close(CLOSING).await;
+    }
+}

@@ -1,0 +1,156 @@
+//! The parts of a request that go to the upstream, and the parts of its response that go to the client.
+
+use std::fmt;
+
+use http::header::{ACCEPT_ENCODING, CONNECTION, EXPECT, HOST, TE, TRANSFER_ENCODING, UPGRADE};
+use http::uri::{Authority, PathAndQuery, Scheme};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri, Version};
+use http_body::Body;
+use tower_credentials::ErrorBodyLayer;
+use tower_credentials::provider::Endpoint;
+
+/// Rewrites requests for the upstream.
+#[derive(Clone, Debug)]
+pub(super) struct Upstream {
+    scheme: Scheme,
+    authority: Authority,
+    prefix: String,
+}
+
+/// Why a request can't be forwarded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unforwardable {
+    Connect,
+    Uri,
+}
+
+impl fmt::Display for Unforwardable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Connect => "CONNECT is for proxies of another kind: set this one as the base URL",
+            Self::Uri => "its path and the upstream's make no URI",
+        })
+    }
+}
+
+impl Upstream {
+    /// Returns `None` if the endpoint is not a URI, which never happens.
+    pub(super) fn new(endpoint: &Endpoint) -> Option<Self> {
+        let parts = endpoint.origin().to_string().parse::<Uri>().ok()?.into_parts();
+        Some(Self {
+            scheme: parts.scheme?,
+            authority: parts.authority?,
+            prefix: endpoint.prefix().to_owned(),
+        })
+    }
+
+    /// Turns a client's request into the upstream's, but for the account. `path` and `query` are the client's, without the
+    /// route and without its credentials.
+    pub(super) fn request<B: Body>(
+        &self,
+        request: Request<B>,
+        path: &str,
+        query: Option<&str>,
+    ) -> Result<Request<B>, Unforwardable> {
+        let (head, body) = request.into_parts();
+        if head.method == Method::CONNECT {
+            return Err(Unforwardable::Connect);
+        }
+        let mut forwarded = Request::new(body);
+        *forwarded.uri_mut() = self.uri(path, query)?;
+        *forwarded.method_mut() = head.method;
+        // Whatever version the client speaks: the connection to the upstream has its own.
+        *forwarded.version_mut() = Version::HTTP_11;
+        let mut headers = head.headers;
+        let wants_trailers = lists(&headers, &TE).any(|coding| coding.eq_ignore_ascii_case(b"trailers"));
+        remove_hop_by_hop(&mut headers);
+        // The client to the upstream makes its own.
+        headers.remove(HOST);
+        // This server itself sends the 100 when the first piece of the body is read.
+        headers.remove(EXPECT);
+        ask_for_readable(&mut headers);
+        if wants_trailers {
+            // RFC 9110, section 10.1.4.
+            headers.insert(TE, HeaderValue::from_static("trailers"));
+            headers.insert(CONNECTION, HeaderValue::from_static("te"));
+        }
+        if forwarded.body().size_hint().exact().is_none() {
+            // Without it hyper sends no body with a GET.
+            headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+        }
+        *forwarded.headers_mut() = headers;
+        *forwarded.extensions_mut() = head.extensions;
+        Ok(forwarded)
+    }
+
+    fn uri(&self, path: &str, query: Option<&str>) -> Result<Uri, Unforwardable> {
+        let mark = if query.is_some() { "?" } else { "" };
+        let slash = if path.starts_with('/') { "" } else { "/" };
+        let text = format!("{}{slash}{path}{mark}{}", self.prefix, query.unwrap_or_default());
+        let mut parts = http::uri::Parts::default();
+        parts.scheme = Some(self.scheme.clone());
+        parts.authority = Some(self.authority.clone());
+        parts.path_and_query = Some(text.parse::<PathAndQuery>().map_err(|_| Unforwardable::Uri)?);
+        Uri::from_parts(parts).map_err(|_| Unforwardable::Uri)
+    }
+}
+
+impl fmt::Display for Upstream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}://{}{}", self.scheme, self.authority, self.prefix)
+    }
+}
+
+/// Turns the upstream's response into the client's.
+pub(super) fn response<B>(response: &mut Response<B>) {
+    remove_hop_by_hop(response.headers_mut());
+    // This server has its own version.
+    *response.version_mut() = Version::HTTP_11;
+}
+
+/// Headers for one connection only (RFC 9110, section 7.6.1), and those with which clients and proxies
+/// authenticate to each other (sections 11.7 and 11.6.3).
+static HOP_BY_HOP: [HeaderName; 9] = [
+    CONNECTION,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    TE,
+    TRANSFER_ENCODING,
+    UPGRADE,
+    http::header::PROXY_AUTHENTICATE,
+    http::header::PROXY_AUTHORIZATION,
+    HeaderName::from_static("proxy-authentication-info"),
+];
+
+fn remove_hop_by_hop(headers: &mut HeaderMap) {
+    let named: Vec<_> =
+        lists(headers, &CONNECTION).filter_map(|name| HeaderName::from_bytes(name).ok()).collect();
+    for name in HOP_BY_HOP.iter().chain(&named) {
+        headers.remove(name);
+    }
+}
+
+/// Accepts only codings in which the layers can read what an error says about the account.
+fn ask_for_readable(headers: &mut HeaderMap) {
+    if !headers.contains_key(ACCEPT_ENCODING) {
+        return;
+    }
+    let is_readable = |element: &&[u8]| {
+        let name = element.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
+        let mut known = ErrorBodyLayer::CODINGS.iter().chain(&["identity"]);
+        known.any(|known| name.eq_ignore_ascii_case(known.as_bytes()))
+    };
+    let kept: Vec<_> = lists(headers, &ACCEPT_ENCODING).filter(is_readable).collect();
+    // Without the header any coding would be acceptable.
+    let kept = if kept.is_empty() { b"identity".to_vec() } else { kept.join(&b", "[..]) };
+    if let Ok(kept) = HeaderValue::from_bytes(&kept) {
+        headers.insert(ACCEPT_ENCODING, kept);
+    }
+}
+
+/// Returns the elements of a header that is a list (RFC 9110, section 5.6.1).
+fn lists<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a [u8]> {
+    let values = headers.get_all(name).into_iter();
+    let elements = values.flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+    elements.map(<[u8]>::trim_ascii).filter(|element| !element.is_empty())
+}

@@ -1,0 +1,210 @@
+//! The gateway of `exec` and `serve`: one address at which tools find all accounts.
+//!
+//! Each file uses only those that come after it here:
+//!
+//! - `server`: connections. `tools`: what tools are told. `accounts`: the routes to the accounts of a vault. `stored`: the file
+//!   of the clients. `settings`: the table `[serve]`.
+//! - this file: a request, from the client to the response.
+//! - `rules`: which route a request takes. `route`: a path, and the layers over the client to its upstream. `forward`: what is sent on. `body`: the bodies.
+//! - `admin` and `metrics`: the state of the accounts.
+//! - `guard`, `clients`, `token`: who may use it. `responses`: what it says itself. `access`: what it notes.
+
+#![allow(clippy::result_large_err, reason = "an error is the gateway's own response, which is moved as any other")]
+
+mod access;
+mod accounts;
+mod admin;
+mod body;
+mod clients;
+mod forward;
+mod guard;
+mod metrics;
+mod responses;
+mod route;
+mod rules;
+mod server;
+mod settings;
+mod stored;
+mod token;
+mod tools;
+
+use std::sync::{Arc, PoisonError, RwLock};
+
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::Either;
+use hyper::body::Incoming;
+use tower::ServiceExt;
+use tower_credentials::AnsweredBy;
+
+use crate::output;
+use access::Seen;
+use body::{Received, ResponseBody, UploadError};
+use clients::Sender;
+use responses::Own;
+
+pub(crate) use access::{AccessFormat, AccessLog};
+pub(crate) use accounts::routes;
+pub(crate) use clients::{ClientRecord, Clients};
+pub(crate) use guard::{AllowedOrigin, Guard};
+pub(crate) use route::{Forward, Route, Sending};
+pub(crate) use rules::Rules;
+pub(crate) use server::{Listener, Server};
+pub(crate) use settings::ServeSettings;
+pub(crate) use stored::{ClientsFile, Stamp};
+pub(crate) use token::{TokenHash, generate as generate_token};
+pub(crate) use tools::{Value, variables};
+
+/// Takes requests, and sends them on with an account.
+pub(crate) struct Gateway<S> {
+    rules: RwLock<Arc<Rules<S>>>,
+    pub(crate) clients: Clients,
+    access: AccessLog,
+    sending: Sending,
+}
+
+impl<S> Gateway<S> {
+    pub(crate) fn new(rules: Rules<S>, clients: Clients, access: AccessLog, sending: Sending) -> Self {
+        Self { rules: RwLock::new(Arc::new(rules)), clients, access, sending }
+    }
+
+    /// The rules now.
+    fn rules(&self) -> Arc<Rules<S>> {
+        self.rules.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Takes other rules for the requests from now on. Returns those so far, which requests under way still follow.
+    pub(crate) fn replace(&self, rules: Rules<S>) -> Arc<Rules<S>> {
+        let mut now = self.rules.write().unwrap_or_else(PoisonError::into_inner);
+        std::mem::replace(&mut now, Arc::new(rules))
+    }
+}
+
+impl<S: Forward> Gateway<S> {
+    /// Returns the response to a request.
+    pub(crate) async fn respond(
+        self: Arc<Self>,
+        request: Request<Incoming>,
+    ) -> Response<ResponseBody<S::Body>> {
+        let mut seen = Seen::new(&self.access, request.method(), request.uri().path());
+        let is_head = request.method() == Method::HEAD;
+        let response = self.response(request, &mut seen).await;
+        seen.head(response.status());
+        if is_head {
+            seen.ended();
+        }
+        response.map(|body| match body {
+            Either::Left(body) => ResponseBody::of_upstream(body, seen),
+            Either::Right(body) => ResponseBody::own(body, seen),
+        })
+    }
+
+    async fn response(
+        &self,
+        request: Request<Incoming>,
+        seen: &mut Seen,
+    ) -> Response<Either<S::Body, http_body_util::Full<bytes::Bytes>>> {
+        match self.forwarded(request, seen).await {
+            Ok(response) => response.map(Either::Left),
+            Err(own) => own.map(Either::Right),
+        }
+    }
+
+    /// Returns the upstream's response, or one of the gateway's own.
+    async fn forwarded(
+        &self,
+        request: Request<Incoming>,
+        seen: &mut Seen,
+    ) -> Result<Response<S::Body>, Own> {
+        let rules = self.rules();
+        rules.check(&request)?;
+        let sender = self.clients.sender(request.headers(), request.uri().query());
+        if let Some(client) = sender.as_ref().and_then(Sender::client) {
+            seen.client(client.name());
+        }
+        if let Some(own) = rules.administer(&request, sender.as_ref()).await {
+            return Err(own);
+        }
+        let Some(sender) = sender else { return Err(responses::unauthorized()) };
+        let routes = rules.routes_of(&request, &sender)?;
+        // Without the upgrade it would be a different request, whose refusal would count against the account.
+        if guard::asks_for_upgrade(request.headers()) {
+            return Err(responses::no_upgrade());
+        }
+        let place = sender.client().map(|client| client.begin()).transpose().map_err(responses::busy)?;
+        let response = self.send(&routes, request, seen).await?;
+        // The place is kept until the response has ended.
+        seen.keep(place.flatten());
+        Ok(response)
+    }
+
+    /// Sends a request along the first of these routes that takes its model.
+    async fn send(
+        &self,
+        routes: &[&Route<S>],
+        request: Request<Incoming>,
+        seen: &mut Seen,
+    ) -> Result<Response<S::Body>, Own> {
+        let (head, body) = request.into_parts();
+        let received = Received::read(&head.headers, body, self.sending.replay).await;
+        let (body, broken_off) = received.map_err(|error| unread(&error))?;
+        let takes_model = |route: &&&Route<S>| {
+            !route.settings.depends_on_model() || {
+                let model = route.provider.model(&head.uri, body.beginning());
+                route.settings.takes_model(model.as_deref())
+            }
+        };
+        let Some(route) = routes.iter().find(takes_model) else {
+            let message = "no route is for this model";
+            return Err(responses::error(StatusCode::NOT_FOUND, "not_found_error", message));
+        };
+        seen.route(&route.path);
+        let path = head.uri.path().to_owned();
+        let rest = route.settings.path.rest_of(&path).unwrap_or_default();
+        if !route.settings.allows(&head.method, rest) {
+            let message = format!("the route {} does not allow {} {rest}", route.path, head.method);
+            return Err(responses::lasting_error(StatusCode::FORBIDDEN, "permission_error", message));
+        }
+        let query = head.uri.query().and_then(token::without_keys);
+        let method = head.method.clone();
+        let request = Request::from_parts(head, body.into_body());
+        let request = route.upstream.request(request, rest, query.as_deref()).map_err(|error| {
+            let message = format!("can't be forwarded: {error}");
+            responses::error(StatusCode::BAD_REQUEST, "invalid_request_error", message)
+        })?;
+        match route.service.clone().oneshot(request).await {
+            Ok(mut response) => {
+                forward::response(&mut response);
+                let (mut head, body) = response.into_parts();
+                if let Some(by) = head.extensions.remove::<AnsweredBy>() {
+                    seen.account(by.credential().id, by.attempts());
+                }
+                head.extensions.clear();
+                match body {
+                    Either::Left(body) => Ok(Response::from_parts(head, body)),
+                    Either::Right(_) => Err(responses::limited(head)),
+                }
+            }
+            // Nobody waits for this response any more.
+            Err(_) if broken_off.get() => {
+                let message = "the client has broken off its request";
+                Err(responses::error(StatusCode::BAD_REQUEST, "incomplete_request", message))
+            }
+            Err(error) => {
+                let (response, message) = responses::failure(&error, &route.upstream);
+                // Without the query, which may be private.
+                let status = response.status().as_u16();
+                output::warn(format_args!("{method} {path}: {status}: {message}"));
+                Err(response)
+            }
+        }
+    }
+}
+
+/// The response to a body that did not come as it should.
+fn unread(error: &UploadError) -> Own {
+    let status = match error {
+        UploadError::BrokenOff(_) => StatusCode::BAD_REQUEST,
+        UploadError::Idle => StatusCode::REQUEST_TIMEOUT,
+    };
+    responses::error(status, "incomplete_request", error)
+}

@@ -1,0 +1,125 @@
+//! The responses that the gateway makes itself.
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::io;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, Response, StatusCode, header};
+use http_body_util::Full;
+use serde_json::{Value, json};
+use tower_credentials::{BoxError, Error};
+
+use super::clients::Busy;
+
+/// A response of the gateway's own.
+pub(super) type Own = Response<Full<Bytes>>;
+
+/// Some SDKs obey it, whatever the status.
+const X_SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
+
+pub(super) fn as_json(status: StatusCode, body: &Value) -> Own {
+    with_type(status, "application/json", format!("{body}\n"))
+}
+
+pub(super) fn text(status: StatusCode, text: impl Into<String>) -> Own {
+    with_type(status, "text/plain; charset=utf-8", text.into())
+}
+
+fn with_type(status: StatusCode, kind: &'static str, body: String) -> Own {
+    let mut response = Response::new(Full::from(body));
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    response
+}
+
+/// An error in the form in which SDKs look for its message.
+pub(super) fn error(status: StatusCode, kind: &str, message: impl fmt::Display) -> Own {
+    let message = message.to_string();
+    as_json(status, &json!({ "type": "error", "error": { "type": kind, "message": message } }))
+}
+
+/// An error that stays until a person does something.
+pub(super) fn lasting_error(status: StatusCode, kind: &str, message: impl fmt::Display) -> Own {
+    let mut response = error(status, kind, message);
+    response.headers_mut().insert(X_SHOULD_RETRY, HeaderValue::from_static("false"));
+    response
+}
+
+pub(super) fn unauthorized() -> Own {
+    let message = "this gateway needs the token of a client where your tool has its API key; `credentials client add NAME` \
+                   makes one";
+    let mut response = lasting_error(StatusCode::UNAUTHORIZED, "authentication_error", message);
+    // RFC 6750, section 3.
+    let challenge = HeaderValue::from_static("Bearer realm=\"credentials\"");
+    response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
+    response
+}
+
+pub(super) fn busy(busy: Busy) -> Own {
+    let (message, wait) = match busy {
+        Busy::InFlight(bound) => {
+            (format!("this client may have {bound} requests under way at once"), Duration::from_secs(1))
+        }
+        Busy::PerMinute { bound, wait } => {
+            (format!("this client may send {bound} requests per minute"), wait)
+        }
+    };
+    let mut response = error(StatusCode::TOO_MANY_REQUESTS, "rate_limit_error", message);
+    let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    response
+}
+
+/// The 429 if every account is known to be limited.
+pub(super) fn limited(head: http::response::Parts) -> Own {
+    let wait = head.headers.get(header::RETRY_AFTER).and_then(|value| value.to_str().ok());
+    let message = match wait {
+        Some(wait) => format!("every account is limited; the first is ready in {wait} s"),
+        None => "every account is limited, and none of their upstreams has said for how long".to_owned(),
+    };
+    let mut response = error(head.status, "rate_limit_error", message);
+    response.headers_mut().extend(head.headers);
+    response
+}
+
+/// The response to a request for another protocol, such as WebSocket. Clients that do not need it go on with HTTP.
+pub(super) fn no_upgrade() -> Own {
+    let message = "this gateway forwards HTTP only: no WebSocket and no other upgrade; use the API's HTTP endpoint";
+    let mut response = error(StatusCode::UPGRADE_REQUIRED, "upgrade_not_supported", message);
+    // The status requires the name of an acceptable protocol (RFC 9110, section 15.5.22).
+    response.headers_mut().insert(header::UPGRADE, HeaderValue::from_static("HTTP/1.1"));
+    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+    response
+}
+
+/// The response to a request that the upstream has not answered, with its message.
+pub(super) fn failure(failure: &BoxError, upstream: impl fmt::Display) -> (Own, String) {
+    if let Some(own) = failure.downcast_ref::<Error>() {
+        let message = own.to_string();
+        let (status, kind) = match own {
+            Error::UntrustedOrigin { .. } => (StatusCode::BAD_GATEWAY, "untrusted_origin"),
+            _ => (StatusCode::SERVICE_UNAVAILABLE, "no_account"),
+        };
+        return (lasting_error(status, kind, &message), message);
+    }
+    if causes(&**failure).any(is_timeout) {
+        let message = format!("{upstream} has not answered in time");
+        return (error(StatusCode::GATEWAY_TIMEOUT, "upstream_timeout", &message), message);
+    }
+    let reasons: Vec<_> = causes(&**failure).map(ToString::to_string).collect();
+    let message = format!("no response from {upstream}: {}", reasons.join(": "));
+    (error(StatusCode::BAD_GATEWAY, "upstream_unreachable", &message), message)
+}
+
+fn causes<'a>(
+    error: &'a (dyn StdError + 'static),
+) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
+    std::iter::successors(Some(error), |&error| error.source())
+}
+
+fn is_timeout(error: &(dyn StdError + 'static)) -> bool {
+    error.is::<tower::timeout::error::Elapsed>()
+        || error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::TimedOut)
+}

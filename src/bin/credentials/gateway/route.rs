@@ -1,0 +1,116 @@
+//! Which requests go where, with whose accounts.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::{Either, Empty};
+use tower::timeout::TimeoutLayer;
+use tower::{Service, ServiceBuilder};
+use tower_credentials::https::HttpsClient;
+use tower_credentials::provider::{Endpoint, Provider};
+use tower_credentials::registry::Registry;
+use tower_credentials::service::ReplayBody;
+use tower_credentials::{
+    BoxError, ErrorBodyLayer, ErrorResponseLayer, FirstEventLayer, ModelScopeLayer, Pool, ReplayLayer,
+};
+
+use super::body::RequestBody;
+use super::forward::Upstream;
+use super::settings::RouteSettings;
+
+/// The client to all upstreams.
+pub(crate) type UpstreamClient = HttpsClient<ReplayBody<RequestBody>>;
+
+/// How requests are sent.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sending {
+    /// How many bytes of a request's body are kept so that it can be sent again.
+    pub(crate) replay: u64,
+    /// How long to wait for the head of a response.
+    pub(crate) timeout: Duration,
+    /// How long a client may be told to wait for an account.
+    pub(crate) no_retry_beyond: Duration,
+}
+
+/// A path of the gateway, with the pool whose accounts its requests get.
+#[derive(Clone)]
+pub(crate) struct Route<S> {
+    pub(super) settings: RouteSettings,
+    /// Its path, for the log.
+    pub(super) path: Arc<str>,
+    pub(super) upstream: Upstream,
+    pub(super) provider: Arc<dyn Provider>,
+    pub(super) pool: Pool,
+    pub(super) service: S,
+}
+
+impl<S> Route<S> {
+    pub(crate) fn path(&self) -> &str {
+        &self.path
+    }
+
+    pub(crate) fn pool(&self) -> &Pool {
+        &self.pool
+    }
+
+    pub(crate) fn provider(&self) -> &str {
+        self.pool.key().provider()
+    }
+}
+
+/// Makes a route to an endpoint.
+pub(crate) fn route(
+    settings: RouteSettings,
+    endpoint: &Endpoint,
+    pool: Pool,
+    registry: &Registry,
+    client: UpstreamClient,
+    sending: Sending,
+) -> Option<Route<impl Forward + use<>>> {
+    let service = ServiceBuilder::new()
+        .layer(ErrorResponseLayer::new().restate_limits().no_retry_beyond(sending.no_retry_beyond))
+        .layer(ReplayLayer::new().bound(sending.replay))
+        .layer(ModelScopeLayer::new(pool.clone()))
+        .layer(registry.layer(pool.clone()))
+        .layer(ErrorBodyLayer::new(pool.clone()))
+        .layer(FirstEventLayer::new(pool.clone()))
+        .layer(TimeoutLayer::new(sending.timeout))
+        .service(client);
+    let path = settings.path.to_string().into();
+    let provider = registry.provider(pool.key().provider()).ok()?;
+    Some(Route { settings, path, upstream: Upstream::new(endpoint)?, provider, pool, service })
+}
+
+/// The service of a route: the layers over the client to the upstream.
+pub(crate) trait Forward:
+    Service<
+        Request<RequestBody>,
+        Response = Response<Either<Self::Body, Empty<Bytes>>>,
+        Error = BoxError,
+        Future: Send,
+    > + Clone
+    + Send
+    + Sync
+    + 'static
+{
+    /// The upstream's body.
+    type Body: http_body::Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static;
+}
+
+impl<S, B> Forward for S
+where
+    S: Service<
+            Request<RequestBody>,
+            Response = Response<Either<B, Empty<Bytes>>>,
+            Error = BoxError,
+            Future: Send,
+        > + Clone
+        + Send
+        + Sync
+        + 'static,
+    B: http_body::Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+{
+    type Body = B;
+}

@@ -1,0 +1,98 @@
+//! Which requests are taken, and which route each takes.
+
+use http::{Method, Request, StatusCode};
+
+use super::clients::Sender;
+use super::guard::Guard;
+use super::responses::{self, Own};
+use super::route::Route;
+
+/// Which requests are taken, and where they go.
+pub(crate) struct Rules<S> {
+    /// The most specific first.
+    routes: Vec<Route<S>>,
+    guard: Guard,
+}
+
+impl<S> Rules<S> {
+    pub(crate) fn new(mut routes: Vec<Route<S>>, guard: Guard) -> Self {
+        routes.sort_by_key(|route| route.settings.precedence());
+        Self { routes, guard }
+    }
+
+    pub(crate) fn routes(&self) -> &[Route<S>] {
+        &self.routes
+    }
+
+    /// Returns one route of each pool.
+    pub(crate) fn pools(&self) -> impl Iterator<Item = &Route<S>> {
+        let is_first = |at: usize, route: &Route<S>| {
+            self.routes[..at].iter().all(|before| before.pool.key() != route.pool.key())
+        };
+        let routes = self.routes.iter().enumerate();
+        routes.filter(move |(at, route)| is_first(*at, route)).map(|(_, route)| route)
+    }
+
+    /// Responds to strangers, and to whoever asks for the gateway's health.
+    pub(super) fn check<B>(&self, request: &Request<B>) -> Result<(), Own> {
+        if let Err(stranger) = self.guard.check(request) {
+            return Err(responses::error(StatusCode::FORBIDDEN, "forbidden", stranger.message()));
+        }
+        if !matches!(*request.method(), Method::GET | Method::HEAD) {
+            return Ok(());
+        }
+        match request.uri().path() {
+            "/healthz" => Err(responses::text(StatusCode::OK, "ok\n")),
+            "/readyz" if self.is_ready() => Err(responses::text(StatusCode::OK, "ready\n")),
+            "/readyz" => {
+                Err(responses::text(StatusCode::SERVICE_UNAVAILABLE, "no account can be used now\n"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether an account can be used now.
+    fn is_ready(&self) -> bool {
+        let has_ready = |route: &Route<S>| {
+            let now = route.pool.now();
+            route.pool.status().iter().any(|account| account.ready_in(now).is_zero())
+        };
+        self.pools().any(has_ready)
+    }
+
+    /// Returns the routes that a request may take, the most specific first.
+    pub(super) fn routes_of<B>(
+        &self,
+        request: &Request<B>,
+        sender: &Sender,
+    ) -> Result<Vec<&Route<S>>, Own> {
+        let (headers, path) = (request.headers(), request.uri().path());
+        let leads = |route: &&Route<S>| {
+            route.settings.path.rest_of(path).is_some() && route.settings.takes_host(headers)
+        };
+        let mut found: Vec<_> = self.routes.iter().filter(leads).collect();
+        let Some(first) = found.first().copied() else { return Err(self.no_route(sender)) };
+        found.retain(|route| may_use(sender, route));
+        if let ([], Some(client)) = (&*found, sender.client()) {
+            let (name, provider) = (client.name(), first.provider());
+            let message = format!("the client {name} may not use the accounts of {provider}");
+            return Err(responses::lasting_error(StatusCode::FORBIDDEN, "permission_error", message));
+        }
+        Ok(found)
+    }
+
+    /// The response to a path that leads nowhere, with those that do.
+    fn no_route(&self, sender: &Sender) -> Own {
+        let routes = self.routes.iter().filter(|route| may_use(sender, route));
+        let routes: Vec<_> = routes.map(|route| format!("{}/…", route.path)).collect();
+        let message = match &*routes {
+            [] => "this gateway has no accounts for you".to_owned(),
+            routes => format!("this gateway has {}", routes.join(", ")),
+        };
+        responses::error(StatusCode::NOT_FOUND, "not_found_error", message)
+    }
+}
+
+fn may_use<S>(sender: &Sender, route: &Route<S>) -> bool {
+    sender.client().is_none_or(|client| client.may_use(route.provider()))
+}

@@ -1,0 +1,211 @@
+//! Connections: where they come from, how many there are, and how they end.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+#[cfg(unix)]
+use std::path::Path;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio_io_timeout::TimeoutStream;
+
+use super::Gateway;
+use super::route::Forward;
+use crate::output;
+
+/// How long a connection may take to send the head of its next request, or be idle before it.
+const HEAD: Duration = Duration::from_secs(75);
+
+/// How long a new connection may send nothing at all.
+const FIRST_BYTE: Duration = Duration::from_secs(15);
+
+/// How long a client may read nothing of a response that is there.
+const UNREAD: Duration = Duration::from_secs(120);
+
+/// The most that is read ahead of a connection. It bounds the head of a request.
+const BUFFER: usize = 64 * 1024;
+
+/// How long to wait if the system gives out no more connections.
+const EXHAUSTED: Duration = Duration::from_secs(1);
+
+/// Where connections come from.
+pub(crate) enum Listener {
+    Tcp(TcpListener),
+    #[cfg(unix)]
+    Unix(tokio::net::UnixListener),
+}
+
+/// A connection that has been taken.
+enum Connection {
+    Tcp(TcpStream),
+    #[cfg(unix)]
+    Unix(tokio::net::UnixStream),
+}
+
+impl Listener {
+    /// Listens at an address.
+    pub(crate) async fn tcp(address: SocketAddr) -> io::Result<Self> {
+        Ok(Self::Tcp(TcpListener::bind(address).await?))
+    }
+
+    /// Listens at a path that only this user may connect to. A socket that nobody listens at any more is replaced.
+    #[cfg(unix)]
+    pub(crate) fn unix(path: &Path) -> io::Result<Self> {
+        use std::os::unix::fs::FileTypeExt;
+        let is_socket = std::fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket());
+        if is_socket && std::os::unix::net::UnixStream::connect(path).is_err() {
+            std::fs::remove_file(path)?;
+        }
+        // From the first moment on: who may write to the socket may connect.
+        let before = rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o177));
+        let bound = tokio::net::UnixListener::bind(path);
+        rustix::process::umask(before);
+        Ok(Self::Unix(bound?))
+    }
+
+    pub(crate) fn address(&self) -> io::Result<SocketAddr> {
+        match self {
+            Self::Tcp(listener) => listener.local_addr(),
+            #[cfg(unix)]
+            Self::Unix(_) => Err(io::ErrorKind::Unsupported.into()),
+        }
+    }
+
+    async fn accept(&self) -> io::Result<Connection> {
+        match self {
+            Self::Tcp(listener) => {
+                let (stream, _) = listener.accept().await?;
+                // If it fails, the connection is slower.
+                let _ = stream.set_nodelay(true);
+                Ok(Connection::Tcp(stream))
+            }
+            #[cfg(unix)]
+            Self::Unix(listener) => Ok(Connection::Unix(listener.accept().await?.0)),
+        }
+    }
+}
+
+/// Serves the connections of a listener.
+pub(crate) struct Server {
+    listener: Listener,
+    /// How many connections there may be at once. More wait in the system's queue.
+    max_connections: usize,
+}
+
+impl Server {
+    pub(crate) fn new(listener: Listener, max_connections: usize) -> Self {
+        Self { listener, max_connections }
+    }
+
+    /// Serves until `end` is true, and then until the requests under way have ended. If this is dropped, they are broken
+    /// off.
+    pub(crate) async fn run<S: Forward>(self, gateway: Arc<Gateway<S>>, mut end: watch::Receiver<bool>) {
+        let mut connections = JoinSet::new();
+        let mut is_exhausted = false;
+        loop {
+            let has_room = connections.len() < self.max_connections;
+            let connection = tokio::select! {
+                biased;
+                _ = end.wait_for(|end| *end) => break,
+                Some(_) = connections.join_next() => continue,
+                connection = self.listener.accept(), if has_room => connection,
+            };
+            match connection {
+                Ok(connection) => {
+                    if std::mem::take(&mut is_exhausted) {
+                        output::say("Connections are taken again");
+                    }
+                    connections.spawn(serve(connection, gateway.clone(), end.clone()));
+                }
+                // It was gone before it was taken.
+                Err(error) if is_of_connection(&error) => {}
+                Err(error) => {
+                    if !std::mem::replace(&mut is_exhausted, true) {
+                        let count = connections.len();
+                        output::warn(format_args!(
+                            "no connection can be taken beside the {count} that there are: {error}; the next try is in a \
+                             second. Raise the limit of open files (`ulimit -n`), or lower --max-connections"
+                        ));
+                    }
+                    tokio::select! {
+                        _ = end.wait_for(|end| *end) => break,
+                        () = tokio::time::sleep(EXHAUSTED) => {}
+                    }
+                }
+            }
+        }
+        drop(self.listener);
+        while connections.join_next().await.is_some() {}
+    }
+}
+
+/// Whether an error is about one connection, and not about the listener.
+fn is_of_connection(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionRefused
+            | io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::Interrupted
+    )
+}
+
+async fn serve<S: Forward>(
+    connection: Connection,
+    gateway: Arc<Gateway<S>>,
+    end: watch::Receiver<bool>,
+) {
+    match connection {
+        Connection::Tcp(stream) => {
+            if has_spoken(&stream, end.clone()).await {
+                serve_stream(stream, gateway, end).await;
+            }
+        }
+        // This user alone can open one.
+        #[cfg(unix)]
+        Connection::Unix(stream) => serve_stream(stream, gateway, end).await,
+    }
+}
+
+/// Waits for the first byte of a connection.
+async fn has_spoken(stream: &TcpStream, mut end: watch::Receiver<bool>) -> bool {
+    let mut first = [0];
+    tokio::select! {
+        spoken = tokio::time::timeout(FIRST_BYTE, stream.peek(&mut first)) => matches!(spoken, Ok(Ok(1..))),
+        _ = end.wait_for(|end| *end) => false,
+    }
+}
+
+async fn serve_stream<S: Forward>(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    gateway: Arc<Gateway<S>>,
+    mut end: watch::Receiver<bool>,
+) {
+    let mut stream = TimeoutStream::new(stream);
+    stream.set_write_timeout(Some(UNREAD));
+    let service = service_fn(move |request| {
+        let gateway = gateway.clone();
+        async move { Ok::<_, Infallible>(gateway.respond(request).await) }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD)
+        .max_buf_size(BUFFER)
+        .serve_connection(TokioIo::new(Box::pin(stream)), service);
+    let mut connection = pin!(connection);
+    tokio::select! {
+        // Why a connection broke is of no use to anybody.
+        _ = connection.as_mut() => return,
+        _ = end.wait_for(|end| *end) => connection.as_mut().graceful_shutdown(),
+    }
+    let _ = connection.await;
+}

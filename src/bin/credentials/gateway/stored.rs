@@ -1,0 +1,104 @@
+//! The file of the clients, beside the vault.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use serde::{Deserialize, Serialize};
+
+use super::clients::ClientRecord;
+use crate::failure::{Exit, Failure};
+use crate::files;
+
+/// The clients of a vault's gateway, in the file `VAULT.clients.json`. It has no token in it.
+#[derive(Clone, Debug)]
+pub(crate) struct ClientsFile {
+    path: PathBuf,
+}
+
+#[derive(Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+struct Stored {
+    version: u32,
+    clients: Vec<ClientRecord>,
+}
+
+const VERSION: u32 = 1;
+
+/// By this one can tell whether the file has changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Stamp(Option<(SystemTime, u64, u64)>);
+
+impl ClientsFile {
+    /// The file of the vault in this directory.
+    pub(crate) fn of(vault: &Path) -> Self {
+        let mut name = vault.file_name().unwrap_or_default().to_owned();
+        name.push(".clients.json");
+        Self { path: vault.with_file_name(name) }
+    }
+
+    /// Returns the clients; none if there is no file.
+    pub(crate) fn read(&self) -> Result<Vec<ClientRecord>, Failure> {
+        let damaged = |because: String| {
+            Failure::new(Exit::Vault, format!("the file of clients {} is damaged", self.path.display()))
+                .because(because)
+                .way_out("move it away, and add the clients again: credentials client add NAME")
+        };
+        let text = match fs::read(&self.path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(self.failed("read")(error)),
+        };
+        let stored: Stored =
+            serde_json::from_slice(&text).map_err(|error| damaged(error.to_string()))?;
+        match stored.version {
+            VERSION => Ok(stored.clients),
+            version => {
+                Err(damaged(format!("its version is {version}, and this program knows {VERSION}")))
+            }
+        }
+    }
+
+    /// Changes the clients, while no other process does.
+    pub(crate) fn change<T>(
+        &self,
+        change: impl FnOnce(&mut Vec<ClientRecord>) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        if let Some(directory) = self.path.parent() {
+            fs::create_dir_all(directory).map_err(self.failed("make the directory of"))?;
+        }
+        let lock = File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(self.path.with_extension("lock"))
+            .map_err(self.failed("lock"))?;
+        lock.lock().map_err(self.failed("lock"))?;
+        let mut clients = self.read()?;
+        let changed = change(&mut clients)?;
+        let stored = Stored { version: VERSION, clients };
+        let text = serde_json::to_vec_pretty(&stored)
+            .map_err(|error| Failure::failed("the clients could not be written").because(error))?;
+        files::write(&self.path, &text, true)?;
+        Ok(changed)
+    }
+
+    pub(crate) fn stamp(&self) -> Stamp {
+        let metadata = fs::metadata(&self.path).ok();
+        Stamp(metadata.and_then(|metadata| {
+            #[cfg(unix)]
+            let number = std::os::unix::fs::MetadataExt::ino(&metadata);
+            #[cfg(not(unix))]
+            let number = 0;
+            Some((metadata.modified().ok()?, metadata.len(), number))
+        }))
+    }
+
+    fn failed(&self, what: &'static str) -> impl Fn(io::Error) -> Failure + '_ {
+        move |error| {
+            Failure::failed(format!("could not {what} the file of clients {}", self.path.display()))
+                .because(error)
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! The tokens by which clients show that they may use the gateway. They stand where a tool puts its API key.
+
+use std::fmt;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use http::header::AUTHORIZATION;
+use http::{HeaderMap, HeaderName};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+use tower_credentials::SecretString;
+use url::form_urlencoded;
+
+/// How tokens begin. Tools that check the form of a key look for `sk-`.
+const START: &str = "sk-credentials-";
+
+/// The headers in which tools send their key, besides `authorization`.
+const KEY_HEADERS: [HeaderName; 3] = [
+    HeaderName::from_static("x-api-key"),
+    HeaderName::from_static("x-goog-api-key"),
+    HeaderName::from_static("api-key"),
+];
+
+/// The parameters of a query in which tools send their key.
+const KEY_PARAMETERS: [&str; 4] = ["key", "api_key", "api-key", "access_token"];
+
+/// Makes a token of 256 random bits.
+pub(crate) fn generate() -> Result<SecretString, getrandom::Error> {
+    let mut random = zeroize::Zeroizing::new([0; 32]);
+    getrandom::fill(random.as_mut())?;
+    let text = zeroize::Zeroizing::new(URL_SAFE_NO_PAD.encode(random.as_ref()));
+    Ok(SecretString::from(format!("{START}{}", text.as_str())))
+}
+
+/// What is kept of a token. It has 256 random bits, so a plain hash of it cannot be searched for.
+#[derive(Clone, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(try_from = "String", into = "String")]
+pub(crate) struct TokenHash([u8; 32]);
+
+impl TokenHash {
+    pub(crate) fn of(token: &[u8]) -> Self {
+        Self(Sha256::digest(token).into())
+    }
+
+    /// Compares in a time that does not depend on the hashes.
+    pub(super) fn is(&self, other: &Self) -> bool {
+        self.0.ct_eq(&other.0).into()
+    }
+}
+
+impl fmt::Debug for TokenHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TokenHash(..)")
+    }
+}
+
+impl From<TokenHash> for String {
+    fn from(hash: TokenHash) -> Self {
+        URL_SAFE_NO_PAD.encode(hash.0)
+    }
+}
+
+impl TryFrom<String> for TokenHash {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        let bytes = URL_SAFE_NO_PAD.decode(text).ok().and_then(|bytes| bytes.try_into().ok());
+        bytes.map(Self).ok_or("is not the hash of a token")
+    }
+}
+
+/// Returns the hashes of all tokens that a request may carry: tools send some keys in two places.
+pub(super) fn presented<'a>(
+    headers: &'a HeaderMap,
+    query: Option<&'a str>,
+) -> impl Iterator<Item = TokenHash> + 'a {
+    let bearer = headers.get_all(AUTHORIZATION).iter().filter_map(|value| bearer(value.as_bytes()));
+    let keys = KEY_HEADERS.into_iter().flat_map(|name| headers.get_all(name).iter());
+    let in_headers = bearer.chain(keys.map(|value| value.as_bytes().trim_ascii())).map(TokenHash::of);
+    let in_query = form_urlencoded::parse(query.unwrap_or_default().as_bytes())
+        .filter(|(name, _)| is_key_parameter(name))
+        .map(|(_, value)| TokenHash::of(value.as_bytes()));
+    in_headers.chain(in_query)
+}
+
+/// Returns the token of `Bearer TOKEN` (RFC 6750, section 2.1).
+fn bearer(value: &[u8]) -> Option<&[u8]> {
+    let (scheme, token) = value.split_at_checked(7)?;
+    scheme.eq_ignore_ascii_case(b"bearer ").then(|| token.trim_ascii())
+}
+
+fn is_key_parameter(name: &str) -> bool {
+    KEY_PARAMETERS.iter().any(|known| name.eq_ignore_ascii_case(known))
+}
+
+/// Returns a query without the client's keys; otherwise as it came.
+pub(super) fn without_keys(query: &str) -> Option<String> {
+    let is_key = |pair: &&str| {
+        let name = pair.split('=').next().unwrap_or_default();
+        // As servers decode it: `api%5Fkey` is `api_key`.
+        form_urlencoded::parse(name.as_bytes()).next().is_some_and(|(name, _)| is_key_parameter(&name))
+    };
+    if query.is_empty() {
+        return Some(String::new());
+    }
+    let kept: Vec<_> = query.split('&').filter(|pair| !is_key(pair)).collect();
+    (!kept.is_empty()).then(|| kept.join("&"))
+}

@@ -1,0 +1,141 @@
+//! The table `[serve]` of the settings: routes by path, host and model, and how they change while a gateway runs.
+
+use http::{Request, StatusCode};
+
+use super::process::{Gateway, client, home, upstream};
+use crate::cli::Home;
+use crate::wire::{Wire, full, soon};
+
+/// Adds to the settings of a home.
+fn add(home: &Home, toml: &str) {
+    let before = std::fs::read_to_string(home.settings_file()).unwrap();
+    home.settings(&format!("{before}{toml}"));
+}
+
+async fn post(gateway: &Gateway, token: &str, path: &str, body: &str) -> (StatusCode, String) {
+    let request = Request::post(gateway.url(path)).header("x-api-key", token);
+    let request =
+        request.header("content-type", "application/json").body(full(body.to_owned())).unwrap();
+    let (head, body) = gateway.response(request).await.into_parts();
+    let body = http_body_util::BodyExt::collect(body);
+    let body = soon("the body", body).await.unwrap().to_bytes();
+    (head.status, String::from_utf8(body.to_vec()).unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_takes_the_most_specific_route_of_its_path_its_host_and_its_model() {
+    let upstream = upstream().await;
+    let home = home(&upstream, &["good-1"]).await;
+    home.add("anthropic", "good-2", "good-2-key").await;
+    let token = client(&home, &["laptop"]);
+    let origin = upstream.origin();
+    add(
+        &home,
+        &format!(
+            "[[serve.route]]\npath = \"/team\"\nprovider = \"openai\"\n\
+             [[serve.route]]\npath = \"/team/deep\"\nprovider = \"anthropic\"\nupstream = \"{origin}/base\"\n\
+             [[serve.route]]\npath = \"/team\"\nprovider = \"anthropic\"\nhost = \"team.example\"\n\
+             [[serve.route]]\npath = \"/any\"\nprovider = \"anthropic\"\nmodel = \"claude-*\"\n\
+             [[serve.route]]\npath = \"/any\"\nprovider = \"openai\"\nmodel = \"gpt-*-mini\"\n\
+             methods = [\"POST\"]\npaths = [\"/v1/chat/*\", \"/v1/responses\"]\n"
+        ),
+    );
+    let gateway = Gateway::start(&home, &["--allow-host", "team.example"]).await;
+    for (path, expected) in [
+        ("/team/v1/x", "GET /v1/x Bearer good-1-key\n"),
+        ("/team/deeper", "GET /deeper Bearer good-1-key\n"),
+        ("/team/deep/x?a=1", "GET /base/x?a=1 good-2-key\n"),
+        ("/team/deep", "GET /base/ good-2-key\n"),
+        ("/openai/v1/x", "GET /v1/x Bearer good-1-key\n"),
+    ] {
+        assert_eq!(gateway.send(gateway.get(path, &token)).await.1, expected, "{path}");
+    }
+    let request = gateway.get("/team/v1/x", &token).header("host", "team.example:80");
+    assert_eq!(gateway.send(request).await.1, "GET /v1/x good-2-key\n");
+    assert_eq!(gateway.send(gateway.get("/teams", &token)).await.0, StatusCode::NOT_FOUND);
+
+    for (path, model, status, expected) in [
+        ("/any/v1/messages", "claude-opus", 200, "POST /v1/messages good-2-key\n"),
+        ("/any/v1/chat/completions", "gpt-5-mini", 200, "POST /v1/chat/completions Bearer good-1-key\n"),
+        ("/any/v1/responses", "gpt-5-mini", 200, "POST /v1/responses Bearer good-1-key\n"),
+        ("/any/v1/files", "gpt-5-mini", 403, "does not allow POST /v1/files"),
+        ("/any/v1/chat/completions", "gpt-5", 404, "no route is for this model"),
+    ] {
+        let (code, said) = post(&gateway, &token, path, &format!("{{\"model\":\"{model}\"}}")).await;
+        assert_eq!(code.as_u16(), status, "{path} {model}: {said}");
+        assert!(said.contains(expected), "{path} {model}: {said}");
+    }
+    let (code, _) = gateway.send(gateway.get("/any/v1/models", &token)).await;
+    assert_eq!(code, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_table_is_refused_with_its_line_and_without_its_text() {
+    let upstream = upstream().await;
+    let home = home(&upstream, &["good-1"]).await;
+    let before = std::fs::read_to_string(home.settings_file()).unwrap();
+    let route = "[[serve.route]]\nprovider = \"openai\"\npath = \"/x\"\n";
+    for (table, says) in [
+        ("[serve]\nlissten = \"127.0.0.1:0\"\n".to_owned(), "lissten"),
+        ("[serve]\nlisten = \"planted\"\n".to_owned(), "socket address"),
+        ("[serve]\nallow_origins = [\"https://*\"]\n".to_owned(), "every web page"),
+        ("[[serve.route]]\npath = \"/x\"\n".to_owned(), "provider"),
+        ("[[serve.route]]\nprovider = \"openai\"\npath = \"x\"\n".to_owned(), "no path of a route"),
+        (
+            "[[serve.route]]\nprovider = \"openai\"\npath = \"/.gateway/x\"\n".to_owned(),
+            "does not use itself",
+        ),
+        ("[[serve.route]]\nprovider = \"opnai\"\npath = \"/x\"\n".to_owned(), "opnai"),
+        (format!("{route}upstream = \"https://elsewhere.example\"\n"), "may not be sent to"),
+        (format!("{route}methods = [\"G T\"]\n"), "method"),
+        (format!("{route}hosst = \"a\"\n"), "hosst"),
+        ("[srve]\n".to_owned(), "serve"),
+    ] {
+        home.settings(&format!("{before}{table}"));
+        let run = home.run(["serve", "--listen", "127.0.0.1:0"]);
+        assert!(matches!(run.code, Some(2 | 3)), "{table}: {run:?}");
+        assert!(!run.stderr.contains("planted"), "{run:?}");
+        run.says(says);
+    }
+    // Other commands pass over it.
+    home.settings(&format!("{before}[serve]\nlissten = 1\n"));
+    home.run(["list"]).ok();
+}
+
+async fn becomes(gateway: &Gateway, path: &str, token: &str, expected: StatusCode) {
+    let asking = async {
+        while gateway.send(gateway.get(path, token)).await.0 != expected {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    };
+    soon("the change", asking).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_running_gateway_follows_its_settings_and_keeps_those_it_has_if_they_are_wrong() {
+    let upstream: Wire = upstream().await;
+    let home = home(&upstream, &["good-1"]).await;
+    let token = client(&home, &["laptop"]);
+    let mut gateway = Gateway::start(&home, &[]).await;
+    add(&home, "[[serve.route]]\npath = \"/first\"\nprovider = \"openai\"\n");
+    assert_eq!(gateway.send(gateway.get("/first/x", &token)).await.0, StatusCode::NOT_FOUND);
+    gateway.signal("HUP").await;
+    becomes(&gateway, "/first/x", &token, StatusCode::OK).await;
+    gateway.says("were read again").await;
+
+    add(&home, "[[serve.route]]\npath = \"/second\"\nprovider = \"openai\"\n");
+    home.add("anthropic", "good-2", "good-2-key").await;
+    home.run(["serve", "reload"]).ok().says("The settings are good");
+    becomes(&gateway, "/second/x", &token, StatusCode::OK).await;
+    assert_eq!(gateway.send(gateway.get("/anthropic/x", &token)).await.0, StatusCode::OK);
+
+    let good = std::fs::read_to_string(home.settings_file()).unwrap();
+    add(&home, "[[serve.route]]\npath = \"third\"\nprovider = \"openai\"\n");
+    home.run(["serve", "reload"]).code(2).says("no path of a route");
+    gateway.signal("HUP").await;
+    gateway.says("The settings so far stay in use").await;
+    assert_eq!(gateway.send(gateway.get("/second/x", &token)).await.0, StatusCode::OK);
+    home.settings(&good);
+    let run = gateway.stop().await;
+    home.check(&run.stderr);
+}
