@@ -3,7 +3,7 @@
 
 use tower_credentials::vault::VaultExt;
 
-use crate::authorization_server::{AuthorizationServer, Rules, Vendor, browse};
+use crate::authorization_server::{AuthorizationServer, Kind, Rules, Vendor, browse, get};
 use crate::cli::{Home, until};
 use crate::tmux::Terminal;
 
@@ -88,7 +88,7 @@ async fn what_other_programs_change_is_shown_without_a_key() {
     // A first account of another provider.
     home.add("anthropic", "new", "sk-secret-3").await;
     terminal.wait("3 accounts");
-    terminal.wait("anthropic/new");
+    terminal.wait("* new");
     home.run(["logout", "openai/work", "--yes"]).ok();
     terminal.wait("2 accounts: 2 ready");
     // The settings, too.
@@ -224,7 +224,10 @@ async fn a_key_is_tested_and_a_token_renewed_with_the_vendor_s_words() {
     });
     terminal.key("Escape");
     terminal.key("t");
-    terminal.wait("test: ");
+    // The verdict is said, and what the vendor has answered is history.
+    let screen = terminal.wait("anthropic/work there are no models at this URL");
+    let answered = |line: &str| line.contains(':') && line.trim_end().ends_with("404");
+    assert!(screen.lines().any(answered), "{screen}");
     assert!(vault.get(stored.id).await.is_ok());
     for secret in server.issued() {
         home.secret(&secret);
@@ -294,6 +297,255 @@ async fn no_color_means_no_color() {
     let styled = terminal.styled();
     let has_color = (30..38).any(|color| styled.contains(&format!("\u{1b}[{color}m")));
     assert!(!has_color, "{styled:?}");
+    terminal.key("q");
+    assert_eq!(terminal.end(), 0);
+}
+
+/// What the program has handed to the terminal's clipboard.
+fn copied(terminal: &Terminal<'_>, beginning: &str) -> String {
+    until("the copy", || terminal.clipboard().filter(|text| text.starts_with(beginning)))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_code_is_pasted_into_a_sign_in_and_a_wrong_one_can_be_mended() {
+    let server = server(Vendor::Anthropic);
+    let home = Home::new();
+    // Nothing listens there, so any port does, but the vendor must know it.
+    home.settings(&server.settings(true).replace(":0/", ":1455/"));
+    let Some(terminal) = Terminal::open(&home, 100, 40) else { return };
+    terminal.start("", "There are no accounts yet");
+    terminal.key("n");
+    terminal.wait("Add an account of");
+    terminal.choose("anthropic");
+    terminal.wait("How to sign in to anthropic");
+    terminal.choose("pasted code");
+    terminal.wait("Then paste the code");
+    terminal.key("C-y");
+    let code = get(&copied(&terminal, "http://127")).await.location();
+    terminal.paste("https://example.com/without?query=true");
+    terminal.wait("without?query");
+    terminal.key("Enter");
+    terminal.wait("paste another");
+    terminal.paste(&code);
+    terminal.wait("code=");
+    terminal.key("Enter");
+    terminal.wait("Signed in: anthropic/");
+    let screen = terminal.wait("1 account: 1 ready");
+    for secret in server.issued() {
+        assert!(!screen.contains(&secret), "{screen}");
+    }
+    terminal.wait("signed in");
+    assert_eq!(server.granted(Kind::Code), 1);
+    terminal.key("q");
+    assert_eq!(terminal.end(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_link_is_shown_and_copied_but_never_handed_to_a_browser_whose_arguments_all_can_see() {
+    let server = server(Vendor::Cursor);
+    let home = Home::new().variable("BROWSER", "touch opened");
+    home.settings(&server.settings(true));
+    let Some(terminal) = Terminal::open(&home, 100, 40) else { return };
+    terminal.start("", "There are no accounts yet");
+    terminal.key("n");
+    terminal.wait("Add an account of");
+    terminal.choose("cursor");
+    until("the link, or the ways", || {
+        let screen = terminal.screen();
+        if screen.contains("▶ link") {
+            terminal.key("Enter");
+        }
+        screen.contains("Sign in on this page").then_some(())
+    });
+    terminal.key("C-o");
+    terminal.wait("whoever sees this address could sign in with it");
+    terminal.key("C-y");
+    server.follow_link(&copied(&terminal, "http://127"));
+    terminal.wait("Signed in: cursor/");
+    terminal.wait("1 account: 1 ready");
+    assert!(!home.path().join("opened").exists());
+    terminal.key("q");
+    assert_eq!(terminal.end(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wheel_goes_through_the_accounts_and_a_click_chooses_one_if_that_is_asked_for() {
+    const DOWN: u8 = 65;
+    const UP: u8 = 64;
+    const CLICK: u8 = 0;
+    let home = home().await;
+    home.add("openai", "third", "sk-secret-3").await;
+    let Some(terminal) = Terminal::open(&home, 80, 24) else { return };
+    terminal.start("", "▶ * work");
+    assert!(!terminal.has_mouse(), "the terminal selects text");
+    terminal.key("q");
+    assert_eq!(terminal.end(), 0);
+    std::fs::remove_file(home.path().join("code")).unwrap();
+    terminal.start("--mouse", "▶ * work");
+    assert!(terminal.has_mouse());
+    terminal.mouse(DOWN, 10, 5);
+    terminal.wait("▶   spare");
+    terminal.mouse(DOWN, 10, 5);
+    terminal.wait("▶   third");
+    terminal.mouse(UP, 10, 5);
+    let screen = terminal.wait("▶   spare");
+    let line = screen.lines().position(|line| line.contains("third")).unwrap() + 1;
+    terminal.mouse(CLICK, 20, u16::try_from(line).unwrap());
+    terminal.wait("▶   third");
+    // The name of a provider is no account, nor is what is beside the list.
+    for line in [1, 4, 24] {
+        terminal.mouse(CLICK, 3, line);
+    }
+    terminal.mouse(DOWN, 10, 5);
+    // In a text the wheel scrolls.
+    terminal.key("?");
+    terminal.wait("one up");
+    for _ in 0..3 {
+        terminal.mouse(DOWN, 10, 5);
+    }
+    until("the text has scrolled", || (!terminal.screen().contains("one up")).then_some(()));
+    terminal.key("Escape");
+    terminal.wait("▶   third");
+    terminal.key("q");
+    assert_eq!(terminal.end(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_signal_that_stops_it_gives_the_terminal_back_and_fg_comes_back_to_the_screen() {
+    let home = home().await;
+    let Some(terminal) = Terminal::open(&home, 80, 24) else { return };
+    terminal.start("--mouse", "▶ * work");
+    terminal.kill("TSTP");
+    terminal.wait("Stopped");
+    terminal.check();
+    // Continued behind the shell's back, it leaves the terminal alone.
+    terminal.kill("CONT");
+    terminal.line("clear; echo still here");
+    terminal.wait("still here");
+    terminal.check();
+    terminal.line("clear; fg");
+    terminal.wait("▶ * work");
+    assert!(terminal.has_mouse());
+    // Nobody can hear this one; what it leaves behind is mended when the program goes on.
+    terminal.kill("STOP");
+    terminal.line("");
+    terminal.line("fg");
+    terminal.key("Down");
+    terminal.wait("▶   spare");
+    terminal.kill("TSTP");
+    terminal.wait("Stopped");
+    terminal.line("clear; fg");
+    terminal.wait("▶   spare");
+    terminal.key("q");
+    until("the shell", || (!terminal.screen().contains('▶')).then_some(()));
+    terminal.check();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dialogue_stays_when_the_terminal_becomes_narrow_and_takes_what_is_typed() {
+    let home = home().await;
+    let Some(terminal) = Terminal::open(&home, 120, 40) else { return };
+    terminal.start("", "▶ * work");
+    terminal.key("R");
+    terminal.wait("Rename openai/work");
+    terminal.key("C-u");
+    terminal.text("ho");
+    terminal.wait("› ho");
+    terminal.resize(40, 12);
+    until("a narrow screen", || {
+        let screen = terminal.screen();
+        (screen.contains("› ho") && screen.lines().all(|line| line.chars().count() <= 40)).then_some(())
+    });
+    terminal.wait("Rename openai/work");
+    terminal.text("me");
+    terminal.wait("› home");
+    terminal.key("Enter");
+    terminal.wait("▶ * home");
+    // A menu, a question and a text, too.
+    for (key, shown) in [("n", "Add an account of"), ("d", "Sure?"), ("w", "Why: openai/home")] {
+        terminal.resize(120, 40);
+        terminal.wait("HISTORY");
+        terminal.key(key);
+        terminal.wait(shown);
+        terminal.resize(40, 12);
+        until("a narrow screen", || (!terminal.screen().contains("HISTORY")).then_some(()));
+        terminal.wait(shown);
+        terminal.key("Escape");
+        terminal.wait("▶ * home");
+    }
+    terminal.key("q");
+    assert_eq!(terminal.end(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_history_is_what_all_programs_have_recorded_and_goes_on_by_itself() {
+    let home = home().await.variable("TZ", "Etc/GMT-2");
+    home.run(["pause", "openai/work"]).ok();
+    home.run(["resume", "openai/work"]).ok();
+    let Some(terminal) = Terminal::open(&home, 120, 40) else { return };
+    // What was before the screen is there from the beginning, by the clock of the place.
+    let screen = terminal.start("", "resumed");
+    assert!(screen.contains("openai/work") && screen.contains("paused"), "{screen}");
+    assert!(screen.contains("+02:00"), "{screen}");
+    home.run(["tier", "openai/spare", "--to", "3"]).ok();
+    terminal.wait("moved to tier 3");
+    // What is done here is recorded at once, for others.
+    terminal.key("r");
+    terminal.wait("openai/work is reset");
+    until("the entry", || {
+        home.run(["history"]).ok().stdout.contains("openai/work  reset").then_some(())
+    });
+    let reset = |line: &str| line.contains(" reset") && line.contains(':');
+    until("its line", || terminal.screen().lines().any(reset).then_some(()));
+    terminal.key("Down");
+    terminal.key("f");
+    terminal.wait("HISTORY of openai/spare");
+    until("the others' are hidden", || (!terminal.screen().contains("resumed")).then_some(()));
+    // Switched off meanwhile, and on again.
+    home.settings("vault.history = false\n");
+    terminal.wait("not recorded: `vault.history` is false in ");
+    terminal.wait("moved to tier 3");
+    terminal.key("r");
+    terminal.wait("openai/spare is reset");
+    assert!(!home.run(["history"]).ok().stdout.contains("openai/spare  reset"));
+    home.settings("");
+    until("it is on", || (!terminal.screen().contains("not recorded")).then_some(()));
+    home.run(["logout", "openai/spare", "--yes"]).ok();
+    terminal.key("f");
+    terminal.wait("removed");
+    until("nothing else of it is known", || {
+        (!terminal.screen().contains("moved to tier 3")).then_some(())
+    });
+    terminal.key("q");
+    assert_eq!(terminal.end(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn why_says_what_the_command_says_and_stays_up_to_date() {
+    let home = home().await;
+    home.add("openai", "third", "sk-secret-3").await;
+    home.run(["pause", "openai/third"]).ok();
+    let Some(terminal) = Terminal::open(&home, 120, 40) else { return };
+    terminal.start("", "▶ * work");
+    terminal.key("w");
+    terminal.wait("Why: openai/work");
+    let told = || home.run(["why", "openai"]).ok().stdout;
+    let is_the_same = |told: String| {
+        // `openai/spare: why`, and below it what to try.
+        let lines: Vec<_> =
+            told.lines().map(|line| line.split_once(": ").unwrap_or(("", line))).collect();
+        assert!(lines.len() >= 5, "{told}");
+        until("the same words", || {
+            let words = terminal.words();
+            lines.iter().all(|(_, why)| words.contains(why.trim())).then_some(())
+        });
+    };
+    is_the_same(told());
+    terminal.wait("the next request takes openai/work");
+    home.run(["pause", "openai/work"]).ok();
+    terminal.wait("the next request takes openai/spare");
+    is_the_same(told());
+    terminal.key("Escape");
     terminal.key("q");
     assert_eq!(terminal.end(), 0);
 }

@@ -73,6 +73,16 @@ impl Stage for Screen {
     async fn suspend(&mut self) -> io::Result<()> {
         restore();
         stop().await;
+        self.go_on().await
+    }
+
+    async fn go_on(&mut self) -> io::Result<()> {
+        // Continued behind a shell's back, it has no terminal: it waits for `fg`.
+        while !has_terminal() {
+            stop().await;
+        }
+        // What stopped it may have left the screen on the terminal, and the shell has changed the settings.
+        restore();
         self.enter()?;
         // The size may be another by now.
         self.redraw()
@@ -136,6 +146,19 @@ async fn stop() {
 
 #[cfg(not(unix))]
 async fn stop() {}
+
+/// Whether the program is the one that the terminal is for now.
+#[cfg(unix)]
+fn has_terminal() -> bool {
+    let foreground = rustix::termios::tcgetpgrp(std::io::stdin());
+    // Without an answer there is no shell that could have taken it.
+    foreground.map_or(true, |group| group == rustix::process::getpgrp())
+}
+
+#[cfg(not(unix))]
+fn has_terminal() -> bool {
+    true
+}
 
 #[cfg(all(test, unix))]
 mod tests {

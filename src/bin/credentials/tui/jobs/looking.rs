@@ -1,6 +1,6 @@
 //! Looks at the vault again and again, so that what other programs change is shown within a second.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use tower_credentials::PoolKey;
 
@@ -40,11 +40,11 @@ async fn look_if_needed(
     changes: &mut Changes,
     trouble: &mut Option<Failed>,
 ) -> Result<(), Failure> {
-    if trouble.is_some() || changes.has_other_settings(&shared.context()) {
-        let context = Arc::new(Context::quiet(&shared.global, None)?);
-        *shared.context.lock().unwrap_or_else(PoisonError::into_inner) = context;
+    let mut context = shared.context();
+    if let Some(changed) = context.changed(&shared.global)? {
+        context = Arc::new(changed);
+        shared.context.send_replace(context.clone());
     }
-    let context = shared.context();
     if changes.are_there(&context).await {
         let look = look(&context).await?;
         changes.were_read(look.accounts.iter().map(Seen::pool));

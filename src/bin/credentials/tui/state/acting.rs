@@ -64,6 +64,11 @@ impl State {
         }
     }
 
+    /// The program was stopped, and goes on.
+    pub(in crate::tui) fn go_on(&mut self) {
+        self.jobs.push(Job::GoOn);
+    }
+
     /// Takes a text that is pasted.
     pub(in crate::tui) fn paste(&mut self, text: &str) {
         if let Some(line) = self.line() {
@@ -89,13 +94,17 @@ impl State {
     fn line(&mut self) -> Option<&mut Line> {
         match &mut self.front {
             Some(Front::Line(typing)) => Some(&mut typing.line),
+            Some(Front::Text(reading)) => reading.find.as_mut(),
             Some(Front::SignIn(sign_in)) => Some(&mut sign_in.line),
             _ => None,
         }
     }
 
-    /// The filter is shown while it is typed.
+    /// What is looked for is shown while it is typed.
     fn typed(&mut self) {
+        if let Some(Front::Text(reading)) = &mut self.front {
+            reading.top = 0;
+        }
         if let Some(Front::Line(Typing { purpose: Purpose::Filter, line, .. })) = &self.front {
             self.list.filter = line.text().to_owned();
             self.list.lay_out(&self.accounts, self.now);
@@ -111,9 +120,17 @@ impl State {
             Action::Last => self.go(isize::MAX),
             Action::NextToDo => self.next_to_do(),
             Action::Details => self.read(About::Account),
-            Action::Why => self.read(About::Why),
+            Action::Why => {
+                self.read(About::Why);
+                self.chosen().map(Seen::id).into_iter().for_each(|id| self.ask_why(id));
+            }
             Action::Settings => self.open("Settings", About::Settings),
-            Action::Help => self.open("Keys", About::Keys(self.place())),
+            Action::Help => {
+                self.open("Keys", About::Keys(self.place()));
+                if let Some(Front::Text(reading)) = &mut self.front {
+                    reading.find = Some(Line::new(""));
+                }
+            }
             Action::UseFirst => self.ask(|seen| Job::First(seen.id())),
             Action::MovePlace => {
                 let is_up = chord.code == Code::Char('[');
@@ -248,7 +265,7 @@ impl State {
     }
 
     fn open(&mut self, title: &str, about: About) {
-        self.front = Some(Front::Text(Reading { title: title.to_owned(), about, top: 0 }));
+        self.front = Some(Front::Text(Reading { title: title.to_owned(), about, top: 0, find: None }));
     }
 
     fn remove(&mut self) {
@@ -364,6 +381,7 @@ impl Place {
         match self {
             Self::List => "the list",
             Self::Text => "a text",
+            Self::Keys => "the keys",
             Self::Menu => "a menu",
             Self::Question => "a question",
             Self::Line => "a line to type",
