@@ -107,6 +107,24 @@ async fn what_other_programs_change_is_shown_without_a_key() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn wrong_settings_are_said_and_the_screen_goes_on_by_those_before() {
+    let home = home().await;
+    home.settings("providers.openai.mode = \"subscription\"\n");
+    let Some(terminal) = Terminal::open(&home, 120, 40) else { return };
+    terminal.start("", "2 accounts: 2 not used");
+    home.settings("providers.openai.mode = \"none\"\n");
+    terminal.wait("`providers.openai.mode` must be one of");
+    home.add("openai", "third", "sk-secret-3").await;
+    terminal.wait("3 accounts: 3 not used");
+    terminal.wait("`providers.openai.mode` must be one of");
+    home.settings("");
+    terminal.wait("3 accounts: 3 ready");
+    until("all is well", || (!terminal.screen().contains("must be one of")).then_some(()));
+    terminal.key("q");
+    assert_eq!(terminal.end(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_empty_vault_leads_to_the_first_key() {
     let home = Home::new();
     home.secret("sk-secret-1");
@@ -225,9 +243,9 @@ async fn a_key_is_tested_and_a_token_renewed_with_the_vendor_s_words() {
     terminal.key("Escape");
     terminal.key("t");
     // The verdict is said, and what the vendor has answered is history.
-    let screen = terminal.wait("anthropic/work there are no models at this URL");
+    terminal.wait("anthropic/work there are no models at this URL");
     let answered = |line: &str| line.contains(':') && line.trim_end().ends_with("404");
-    assert!(screen.lines().any(answered), "{screen}");
+    until("the answer", || terminal.screen().lines().any(answered).then_some(()));
     assert!(vault.get(stored.id).await.is_ok());
     for secret in server.issued() {
         home.secret(&secret);

@@ -45,7 +45,12 @@ impl List {
                     Err(failure) => trouble = Some(failure),
                 }
             }
-            last.warn(trouble.as_ref());
+            if last.warn(trouble.as_ref())
+                && let Ok(again) = Context::quiet(global, None)
+            {
+                // Another vault may have taken the place of the one that was opened.
+                context = again;
+            }
             if let Some(accounts) = &accounts {
                 match self.output.json {
                     true => last.line(accounts)?,
@@ -114,11 +119,11 @@ impl Last {
         Ok(())
     }
 
-    /// Says once why the settings or the accounts can't be read now.
-    fn warn(&mut self, failure: Option<&Failure>) {
+    /// Says once why the settings or the accounts can't be read now, and returns whether it was said.
+    fn warn(&mut self, failure: Option<&Failure>) -> bool {
         let warning = failure.map(Failure::message).unwrap_or_default();
         if self.warning == warning {
-            return;
+            return false;
         }
         warning.clone_into(&mut self.warning);
         if let Some(failure) = failure {
@@ -126,6 +131,7 @@ impl Last {
             // The table begins anew below it. For a script nothing has changed.
             (self.lines, self.is_torn) = (0, true);
         }
+        failure.is_some()
     }
 }
 

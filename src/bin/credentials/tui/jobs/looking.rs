@@ -20,11 +20,14 @@ pub(super) async fn look_again_and_again(shared: Arc<Shared>) {
     let mut trouble: Option<Failed> = None;
     loop {
         if let Err(failure) = look_if_needed(&shared, &mut changes, &mut trouble).await {
-            changes.force();
             let now = failed(&failure);
             if trouble.as_ref() != Some(&now) {
                 shared.tell(Update::NotLooked(now.clone()));
                 trouble = Some(now);
+                // Another vault may have taken the place of the one that was opened.
+                if let Ok(again) = Context::quiet(&shared.global, None) {
+                    shared.context.send_replace(Arc::new(again));
+                }
             }
         }
         tokio::select! {
@@ -41,17 +44,20 @@ async fn look_if_needed(
     trouble: &mut Option<Failed>,
 ) -> Result<(), Failure> {
     let mut context = shared.context();
-    if let Some(changed) = context.changed(&shared.global)? {
-        context = Arc::new(changed);
-        shared.context.send_replace(context.clone());
-    }
+    // If they are wrong, those before stay in effect.
+    let settings = context.changed(&shared.global).map(|changed| {
+        if let Some(changed) = changed {
+            context = Arc::new(changed);
+            shared.context.send_replace(context.clone());
+        }
+    });
     if changes.are_there(&context).await {
-        let look = look(&context).await?;
+        let look = look(&context).await.inspect_err(|_| changes.force())?;
         changes.were_read(look.accounts.iter().map(Seen::pool));
         *trouble = None;
         shared.tell(Update::Looked(Box::new(look)));
     }
-    Ok(())
+    settings
 }
 
 /// Reads the vault.

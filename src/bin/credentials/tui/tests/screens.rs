@@ -261,6 +261,8 @@ fn the_documents_have_the_screen_as_it_is_and_every_key_of_the_list() {
         let screen = printed(demo::state(), width, height).unwrap();
         assert!(document.contains(&screen), "{width}x{height}:\n{screen}");
     }
+    let too_long = guide.lines().find(|line| line.chars().count() > 120);
+    assert_eq!(too_long, None, "no line is wider than the screen that is shown there");
     for binding in crate::tui::keys::of(crate::tui::keys::Place::List) {
         let row = format!("| `{}` | {} |", binding.keys, binding.what);
         assert!(guide.contains(&row), "{row}");
