@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use tower_credentials::vault::VaultExt;
+
 use crate::cli::{Home, until};
 use crate::thorough::is_thorough;
 
@@ -183,4 +185,17 @@ impl Drop for Terminal<'_> {
         let mut command = self.home.command_of("tmux");
         let _ = command.arg("-S").arg(&self.socket).arg("kill-server").output();
     }
+}
+
+/// A home with two keys.
+pub async fn home() -> Home {
+    let home = Home::new();
+    home.add("openai", "work", "sk-secret-1").await;
+    home.add("openai", "spare", "sk-secret-2").await;
+    home
+}
+
+pub async fn labels(home: &Home) -> Vec<String> {
+    let listed = home.vault().await.list().await.unwrap().credentials;
+    listed.iter().map(|credential| credential.label.to_string()).collect()
 }

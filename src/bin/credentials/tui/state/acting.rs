@@ -2,11 +2,11 @@
 
 use super::State;
 use super::account::{Level, Seen};
-use super::front::{About, Choice, Front, Item, Menu, Purpose, Question, Reading, Typing, Wanted};
+use super::front::{About, Front, Purpose, Reading, Typing};
 use super::job::{Failed, Job, Provider};
 use super::list::Sort;
 use super::typing::Line;
-use crate::tui::keys::{self, Chord, Code, Place};
+use crate::tui::keys::{self, Chord, Code};
 
 /// What a key does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -218,7 +218,7 @@ impl State {
         }
     }
 
-    fn none_is_chosen(&mut self) {
+    pub(super) fn none_is_chosen(&mut self) {
         let (why, way_out) = match self.accounts.is_empty() {
             true => ("there are no accounts yet", "n adds one"),
             false => ("no account is chosen", "Esc takes the filter away"),
@@ -268,40 +268,6 @@ impl State {
         self.front = Some(Front::Text(Reading { title: title.to_owned(), about, top: 0, find: None }));
     }
 
-    fn remove(&mut self) {
-        let Some(seen) = self.chosen() else { return self.none_is_chosen() };
-        self.front = Some(Front::Question(Question {
-            text: format!("Remove {} from the vault?", seen.name),
-            note: "The vendor is not told: its page ends the session there.".to_owned(),
-            job: Some(Job::Remove(seen.id())),
-        }));
-    }
-
-    fn confirm(&mut self) {
-        if let Some(Front::Question(question)) = self.front.take() {
-            self.jobs.extend(question.job);
-        }
-    }
-
-    fn rename(&mut self) {
-        let Some(seen) = self.chosen() else { return self.none_is_chosen() };
-        self.front = Some(Front::Line(Typing {
-            title: format!("Rename {}", seen.name),
-            note: "The new label, which no other account of the provider may have".to_owned(),
-            line: Line::new(&seen.label()),
-            purpose: Purpose::Rename(seen.id()),
-        }));
-    }
-
-    fn filter(&mut self) {
-        self.front = Some(Front::Line(Typing {
-            title: "Find".to_owned(),
-            note: "A part of the name, the state or the kind".to_owned(),
-            line: Line::new(&self.list.filter),
-            purpose: Purpose::Filter,
-        }));
-    }
-
     fn sort(&mut self, chord: Chord) {
         let Code::Char(digit) = chord.code else { return };
         let place = digit.to_digit(10).and_then(|digit| usize::try_from(digit).ok()?.checked_sub(1));
@@ -318,74 +284,7 @@ impl State {
         }
     }
 
-    fn choose_mode(&mut self) {
-        let Some(seen) = self.chosen() else { return self.none_is_chosen() };
-        let name = seen.pool().provider().to_owned();
-        let Some(provider) = self.providers.iter().find(|known| known.pool.provider() == name) else {
-            return self.fail(Failed {
-                why: format!("the settings have no provider {name}"),
-                way_out: Some(", shows the settings".to_owned()),
-            });
-        };
-        let items = tower_credentials::Mode::VALUES.map(|mode| Item {
-            text: mode.as_str().to_owned(),
-            note: takes(mode).to_owned(),
-            choice: Choice::Mode(name.clone(), mode),
-        });
-        let at = items.iter().position(|item| item.text == provider.mode.as_str()).unwrap_or(0);
-        let title = format!("Which accounts do requests to {name} take?");
-        self.front = Some(Front::Menu(Menu { title, items: items.into(), at }));
-    }
-
-    fn sign_in_again(&mut self) {
-        let Some(seen) = self.chosen() else { return self.none_is_chosen() };
-        let credential = &seen.account.credential;
-        let wanted =
-            Wanted { pool: credential.pool.clone(), replaced: Some(credential.label.to_string()) };
-        if let Some(variable) = credential.label.strip_prefix('$') {
-            return self.fail(Failed {
-                why: format!("{} is a key of the environment", seen.name),
-                way_out: Some(format!("set {variable} to another key")),
-            });
-        }
-        let is_key = credential.kind == tower_credentials::Kind::Api;
-        match self.provider(credential.pool.provider()).cloned() {
-            _ if is_key => self.ask_key(wanted),
-            Some(provider) => self.choose_way(&provider, wanted, false),
-            None => self.fail(Failed {
-                why: format!("the settings have no provider {}", wanted.pool.provider()),
-                way_out: Some(", shows the settings".to_owned()),
-            }),
-        }
-    }
-
     pub(super) fn provider(&self, name: &str) -> Option<&Provider> {
         self.providers.iter().find(|known| known.pool.provider() == name)
-    }
-}
-
-/// Returns what a mode takes, in words.
-pub(in crate::tui) fn takes(mode: tower_credentials::Mode) -> &'static str {
-    use tower_credentials::Mode;
-    match mode {
-        Mode::Auto => "sign-ins if there are any, else keys",
-        Mode::Api => "only keys",
-        Mode::Subscription => "only sign-ins",
-        _ => "sign-ins first, then keys",
-    }
-}
-
-impl Place {
-    /// The name of the place, over its keys.
-    pub(in crate::tui) fn name(self) -> &'static str {
-        match self {
-            Self::List => "the list",
-            Self::Text => "a text",
-            Self::Keys => "the keys",
-            Self::Menu => "a menu",
-            Self::Question => "a question",
-            Self::Line => "a line to type",
-            Self::SignIn => "a sign-in",
-        }
     }
 }

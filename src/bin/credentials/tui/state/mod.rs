@@ -2,6 +2,7 @@
 
 pub(super) mod account;
 mod acting;
+mod asking;
 pub(super) mod front;
 pub(super) mod history;
 pub(super) mod job;

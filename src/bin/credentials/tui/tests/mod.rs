@@ -4,6 +4,7 @@ mod colors;
 mod frames;
 mod keys;
 mod screens;
+mod texts;
 
 use tower_credentials::Kind;
 

@@ -51,7 +51,7 @@ fn an_empty_vault_leads_to_the_first_account() {
 
 #[test]
 fn before_the_vault_is_read_that_is_said() {
-    check("reading", || demo::new());
+    check("reading", demo::new);
 }
 
 #[test]

@@ -123,7 +123,7 @@ fn day(canvas: &mut Canvas<'_>, state: &State, seen: &Seen, at: usize) {
     if count == 0 || at + 1 >= canvas.height() {
         return;
     }
-    let mut text = format!("{count} responses");
+    let mut text = if count == 1 { "1 response".to_owned() } else { format!("{count} responses") };
     for (status, count) in &day.errors {
         text.push_str(&format!(", {count} × {status}"));
     }
