@@ -78,6 +78,16 @@ impl Follower {
         Self { files, cursor: Cursor::default(), read: VecDeque::new() }
     }
 
+    /// Returns the entries that were written since the last one that was returned, the oldest first. Does not wait for any.
+    /// Cancel safe, as [`next`](Self::next) is.
+    ///
+    /// # Errors
+    /// If a file can't be read. Another call tries again.
+    pub async fn read(&mut self) -> Result<Vec<Entry>, VaultError> {
+        self.advance().await?;
+        Ok(self.read.drain(..).collect())
+    }
+
     /// Returns the next entry, and waits for it. An entry that was written appears within a quarter of a second, unless
     /// writers are so fast that its file is removed before. Cancel safe: no entry is lost if this is dropped.
     ///
@@ -88,12 +98,17 @@ impl Follower {
             if let Some(entry) = self.read.pop_front() {
                 return Ok(entry);
             }
-            let (cursor, entries) = self.cursor.advance(&self.files).await?;
-            self.cursor = cursor;
-            self.read.extend(entries);
+            self.advance().await?;
             if self.read.is_empty() {
                 tokio::time::sleep(LOOK_EVERY).await;
             }
         }
+    }
+
+    async fn advance(&mut self) -> Result<(), VaultError> {
+        let (cursor, entries) = self.cursor.advance(&self.files).await?;
+        self.cursor = cursor;
+        self.read.extend(entries);
+        Ok(())
     }
 }

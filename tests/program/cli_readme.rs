@@ -75,6 +75,34 @@ async fn any_tool_takes_all_accounts_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn why_and_history_print_what_the_readme_shows_after_its_five_lines() {
+    let readme = include_str!("../../README.md");
+    let block = |start: &str, begin: &str| {
+        let (_, rest) = readme.split_once(start).expect("a block");
+        format!("{begin}{}", rest.split_once("```").expect("its end").0)
+    };
+    let (_upstream, server, home) = rig("[providers.openai]\norigins = [\"ORIGIN\"]\n").await;
+    let script = block("```sh\n", "").replace("https://api.openai.com", &server.origin());
+    bash(&home, &script).await;
+
+    let shown = block("```text\n$ credentials why", "$ credentials why");
+    // When it happened, nobody knows before.
+    let without_times = |text: &str| {
+        let is_time = |word: &str| word.len() == 20 && word.ends_with('Z') && word.contains('T');
+        let line = |line: &str| match line.split_once("  ") {
+            Some((time, rest)) if is_time(time) => format!("TIME  {rest}\n"),
+            _ => format!("{line}\n"),
+        };
+        text.lines().map(line).collect::<String>()
+    };
+    let mut printed = String::new();
+    for command in shown.lines().filter_map(|line| line.strip_prefix("$ ")) {
+        printed.push_str(&format!("$ {command}\n{}", bash(&home, command).await.stdout));
+    }
+    assert_eq!(without_times(&printed), without_times(&shown));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn every_command_of_the_tutorial_works() {
     let tutorial = include_str!("../../specs/tutorial.md");
     let (_, rest) = tutorial.split_once("```toml\n").expect("a settings file");

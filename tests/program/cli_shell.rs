@@ -79,6 +79,8 @@ async fn completions_know_the_providers_and_the_accounts() {
     assert_eq!(complete(&["login", "an"]), "anthropic\n");
     assert_eq!(complete(&["vault", ""]), "");
     assert_eq!(complete(&["list", "-n", ""]), "default\n");
+    assert_eq!(complete(&["why", "openai", "openai/w"]), "openai/work\n");
+    assert_eq!(complete(&["why", "anthropic", ""]), "");
     assert_eq!(complete(&["show", "--unr"]), "");
     // A provider of which there are only stored accounts: nobody signs in to it, or asks it for its models.
     home.add("acme", "old", "sk-secret-3").await;

@@ -8,7 +8,7 @@ use tower_credentials::standing::{
     Cause, Change, Cooldown, Health, LastResponse, Outcome, Reason, Scope, StatedBy,
 };
 use tower_credentials::vault::VaultExt;
-use tower_credentials::{Clock, Generation, Metadata, OAuthTokens, PoolKey};
+use tower_credentials::{Clock, Generation, Metadata, OAuthTokens, PoolKey, Secret};
 
 use crate::cli::Home;
 
@@ -193,4 +193,82 @@ async fn a_damaged_record_is_named_and_what_is_left_is_explained() {
     std::fs::write(home.vault_directory().join(format!("records/{}.json", bad.id)), "{").unwrap();
     let run = home.run(["why", "openai"]).code(5).says(".json");
     run.prints("the next request takes openai/good\n");
+}
+
+#[tokio::test]
+async fn one_account_is_explained_alone_with_the_code_of_requests_for_it() {
+    let home = Home::new();
+    home.settings("[providers.openai.oauth]\nclient_id = \"mine\"\n");
+    let pool = PoolKey::new("openai");
+    let mut accounts = Vec::new();
+    for label in ["next", "after", "limited", "on leave", "spent", "revoked"] {
+        let tokens = OAuthTokens::new(format!("at-secret-{label}")).refresh("rt-secret");
+        accounts.push(home.add_to(pool.clone(), label, tokens).await);
+    }
+    home.add("openai", "key", "sk-secret-1").await;
+    home.add("google", "limited", "sk-secret-2").await;
+    let elsewhere = PoolKey::with_namespace("openai", "mine");
+    home.add_to(elsewhere, "far", Secret::api_key("sk-secret-3")).await;
+    learn(&home, &accounts[2], limited(None)).await;
+    learn(&home, &accounts[3], Change::Paused).await;
+    learn(&home, &accounts[4], spent()).await;
+    let (reason, generation) = ("revoked".to_owned(), Generation::FIRST);
+    learn(&home, &accounts[5], Change::Health(Health::NeedsSignIn { reason, generation, cause: None }))
+        .await;
+
+    let all = home.run(["why", "openai"]).ok().stdout;
+    for (label, code, says) in [
+        ("next", 0, ""),
+        ("after", 0, ""),
+        ("limited", 6, "openai/limited is cooling down"),
+        ("on leave", 1, "openai/on leave is paused"),
+        ("spent", 6, "openai/spent is spent"),
+        ("revoked", 4, "openai/revoked needs a new sign-in"),
+        ("key", 3, "openai/key is not used by requests"),
+    ] {
+        // The same words as among all, and only those.
+        let run = home.run(["why", "openai", label]).code(code).says(says);
+        assert!(
+            run.stdout.starts_with("openai/default: the next request takes openai/next\n"),
+            "{run:#?}"
+        );
+        let ((line, _), (of_all, _)) =
+            (about(&run.stdout, &format!("openai/{label}")), about(&all, &format!("openai/{label}")));
+        let until = |line: &str| line.split(" left, until").next().unwrap().len();
+        assert_eq!(until(line), until(of_all), "{line}");
+        assert_eq!(run.stdout.matches("openai/").count(), all_names(&run.stdout, label), "{run:#?}");
+        let json = home.run(["why", "openai", label, "--json"]).code(code).json();
+        assert_eq!(json["next"], "openai/next");
+        assert_eq!(json["accounts"].as_array().unwrap().len(), 1);
+        assert_eq!(json["accounts"][0]["label"], label);
+    }
+    // By every name of it, in another namespace too; the label alone means the one of the provider.
+    let id = accounts[2].id.to_string();
+    for name in ["openai/limited", "openai/default/limited", &id, &id[..8]] {
+        home.run(["why", "openai", name]).code(6).says("openai/limited is cooling down");
+    }
+    for name in ["far", "openai/mine/far"] {
+        home.run(["why", "openai", name]).ok().prints("openai/mine/far: ready");
+    }
+    home.run(["why", "openai", "far", "-n", "mine"]).ok().prints("openai/mine: the next request takes");
+    home.run(["why", "openai", "nobody"]).code(3).says("no account nobody");
+    home.run(["why", "openai", "google/limited"]).code(3).says("no account of openai");
+    home.run(["why", "openai", "openai"]).code(2).says("matches");
+    home.run(["why", "openai", "limited", "--model", "gpt-x"]).code(6);
+}
+
+/// How often a report about one account names one of the provider: in its head, before its reason, and what it is after.
+fn all_names(shown: &str, label: &str) -> usize {
+    let own = shown.matches(&format!("openai/{label}")).count();
+    let quoted = shown.matches("openai/next").count();
+    let pool = shown.matches("openai/default").count();
+    pool + if label == "next" { own } else { own + quoted }
+}
+
+/// A key of the environment is an account, too.
+#[test]
+fn a_key_of_the_environment_is_explained() {
+    let home = Home::new().variable("OPENAI_API_KEY", "sk-secret-1");
+    home.secret("sk-secret-1");
+    home.run(["why", "openai", "$OPENAI_API_KEY"]).ok().prints("openai/$OPENAI_API_KEY: ready");
 }

@@ -36,6 +36,33 @@ async fn a_script_gets_a_line_of_json_for_each_change_until_ctrl_c() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn other_settings_are_read_while_it_goes_on_and_wrong_ones_are_said_once() {
+    let home = home().await;
+    let mut command = home.command(["list", "--watch", "--json"]);
+    let pipes = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = pipes.spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut said = BufReader::new(child.stderr.take().unwrap()).lines();
+    let mut next = || serde_json::from_str::<Value>(&lines.next().unwrap().unwrap()).unwrap();
+    assert_eq!(next()[0].get("not_used"), None);
+    home.settings("providers.openai.mode = \"subscription\"\n");
+    assert_eq!(next()[0]["not_used"], "mode subscription takes only sign-ins");
+    home.settings("providers.openai.mode = \"none\"\n");
+    let warning = said.next().unwrap().unwrap();
+    assert!(warning.starts_with("warning: ") && warning.contains("mode"), "{warning}");
+    // It goes on with those before.
+    home.run(["list"]).code(2);
+    home.settings("");
+    let shown = next();
+    assert_eq!((&shown[0]["state"], shown[0].get("not_used")), (&"ready".into(), None));
+    let id = child.id().to_string();
+    assert!(Command::new("kill").args(["-INT", &id]).status().unwrap().success());
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    let rest: Vec<_> = said.map(Result::unwrap).collect();
+    assert!(!rest.iter().any(|line| line.contains("warning: ")), "{rest:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_reader_that_has_enough_ends_it_quietly() {
     let home = home().await;
     let script = "\"$0\" list --watch --json | head -1; echo ${PIPESTATUS[0]}";

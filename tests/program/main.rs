@@ -62,3 +62,5 @@ mod cli_warnings;
 mod cli_why;
 mod list_watch;
 mod tui_screen;
+mod tui_sign_in;
+mod tui_terminal;

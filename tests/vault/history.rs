@@ -161,6 +161,20 @@ async fn a_torn_line_is_passed_over_and_ruins_no_other() {
 }
 
 #[tokio::test]
+async fn a_follower_reads_what_is_new_without_waiting() {
+    let place = Place::new();
+    let vault = vault_of(&place, &["a"]).await;
+    let account = account(&vault, "a").await;
+    let mut follower = vault.history().follow();
+    for count in [0, 3, 0, 1] {
+        let written = resets(&account, count);
+        vault.history().append(written.clone()).await.unwrap();
+        let read = follower.read().await.unwrap();
+        assert_eq!(read.into_iter().map(|entry| entry.event).collect::<Vec<_>>(), written);
+    }
+}
+
+#[tokio::test]
 async fn it_is_bounded_in_size_and_the_newest_entries_are_kept() {
     const MOST: u64 = 64 << 10;
     let place = Place::new();

@@ -29,6 +29,7 @@ use tower_credentials::{
 use crate::ending;
 use crate::failure::{Exit, Failure};
 use crate::keys::{KeyPlaceExt, from_flags};
+use crate::mark::Mark;
 use crate::options::Global;
 use crate::output;
 use crate::places::Places;
@@ -50,6 +51,8 @@ pub(crate) type AnyVault = Either<FileVault, MemoryVault>;
 /// What commands work with.
 pub(crate) struct Context {
     setup: Setup,
+    /// The settings file, before it was read.
+    settings: Mark,
     pub(crate) places: Places,
     pub(crate) keys: KeyPlace,
     pub(crate) registry: Registry,
@@ -82,6 +85,7 @@ impl Context {
         global: &Global,
         settings: Option<(&str, ProviderSettings)>,
     ) -> Result<Self, Failure> {
+        let read = Mark::of(&Self::config_file(global)?);
         let mut builder = named(global)?;
         if let Some((provider, settings)) = settings {
             builder = builder.registry(Registry::builder().set(provider, settings));
@@ -89,7 +93,15 @@ impl Context {
         let setup = builder.build()?;
         let (places, keys, registry) =
             (Places::of(&setup), setup.key().clone(), setup.registry().clone());
-        Ok(Self { setup, places, keys, registry, opened: OnceLock::new() })
+        Ok(Self { setup, settings: read, places, keys, registry, opened: OnceLock::new() })
+    }
+
+    /// Reads the settings again if their file has changed since these were read. The vault is opened anew then.
+    pub(crate) fn changed(&self, global: &Global) -> Result<Option<Self>, Failure> {
+        match Mark::of(&self.places.config) == self.settings {
+            true => Ok(None),
+            false => Self::quiet(global, None).map(Some),
+        }
     }
 
     /// Says what is in use that a person may not know of, or may not want.
@@ -136,9 +148,12 @@ impl Context {
 
     /// Records what happens to the accounts from now on, unless the settings say otherwise.
     fn begin_history(&self) {
-        if self.keeps_history() {
-            recorder::begin(History::of(&self.places.vault));
-        }
+        recorder::begin(self.keeps_history().then(|| self.history()));
+    }
+
+    /// Returns the vault's history. There may be none, and no vault.
+    pub(crate) fn history(&self) -> History {
+        History::of(&self.places.vault)
     }
 
     /// Whether the settings let the history be recorded.

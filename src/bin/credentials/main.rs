@@ -10,7 +10,7 @@
 //!   owner alone.
 //! - `options`: what several commands take. `table`, `log` and `output`: what a person sees.
 //! - `failure`: errors and exit codes. `naming`: the names of accounts.
-//! - `shell`, `nearest`, `time`, `progress`, `memory`: what these stand on.
+//! - `shell`, `nearest`, `time`, `mark`, `progress`, `memory`: what these stand on.
 
 #![forbid(unsafe_code)]
 #![warn(unreachable_pub, clippy::dbg_macro, clippy::todo)]
@@ -26,6 +26,7 @@ mod files;
 mod gateway;
 mod keys;
 mod log;
+mod mark;
 mod memory;
 mod naming;
 #[path = "../../nearest.rs"]

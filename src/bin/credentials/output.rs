@@ -166,6 +166,15 @@ impl WayOut {
     }
 }
 
+impl WayOut {
+    /// Returns its lines without styles, for a screen.
+    #[cfg(feature = "tui")]
+    pub(crate) fn lines(&self) -> Vec<String> {
+        let first = format!("try: {}", plain(&self.what));
+        std::iter::once(first).chain(self.remark.as_deref().map(plain)).collect()
+    }
+}
+
 impl Display for WayOut {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "  {} {}", strong("try:"), self.what)?;

@@ -26,9 +26,9 @@ fn recorder() -> MutexGuard<'static, Recorder> {
     RECORDER.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Records from now on.
-pub(crate) fn begin(history: History) {
-    recorder().history = Some(history);
+/// Records from now on, if it is recorded at all.
+pub(crate) fn begin(history: Option<History>) {
+    recorder().history = history;
 }
 
 /// Records what a pool does.
@@ -38,9 +38,27 @@ pub(crate) fn follow(pool: &Pool) {
     recorder.pools.extend(recording);
 }
 
-/// Records what a person has done to an account. It is written at the end.
+/// Records what a person has done to an account. It is written at the end, or by [`write`].
 pub(crate) fn done(kind: EventKind) {
     recorder().done.push(Event::new(now(), kind));
+}
+
+/// Writes what a person has done so far, for a program that goes on.
+#[cfg(feature = "tui")]
+pub(crate) async fn write() {
+    let (history, done) = {
+        let mut recorder = recorder();
+        (recorder.history.clone(), std::mem::take(&mut recorder.done))
+    };
+    if let Some(history) = history {
+        append(&history, done).await;
+    }
+}
+
+async fn append(history: &History, done: Vec<Event>) {
+    if let Err(error) = history.append(done).await {
+        tracing::info!(%error, "the history could not be written");
+    }
 }
 
 /// Writes everything. The history is not worth a failure: the command has done what was asked for.
@@ -58,9 +76,7 @@ pub(crate) async fn close() {
         for recording in pools {
             recording.close().await;
         }
-        if let Err(error) = history.append(done).await {
-            tracing::info!(%error, "the history could not be written");
-        }
+        append(&history, done).await;
     };
     let _ = tokio::time::timeout(PATIENCE, writing).await;
 }

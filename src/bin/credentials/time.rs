@@ -17,6 +17,40 @@ pub(crate) fn rfc3339(moment: Timestamp) -> String {
     humantime::format_rfc3339_seconds(UNIX_EPOCH + since_epoch).to_string()
 }
 
+/// Whose time of day is shown.
+#[cfg(feature = "tui")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Zone {
+    Utc,
+    /// That of this machine, or of the variable `TZ`; UTC if neither says one.
+    Local,
+}
+
+#[cfg(feature = "tui")]
+impl Zone {
+    /// Formats the time of day, such as `14:02:31`.
+    pub(crate) fn time_of_day(self, moment: Timestamp) -> String {
+        self.of(moment).map(|moment| moment.format("%H:%M:%S").to_string()).unwrap_or_default()
+    }
+
+    /// Returns the name that the zone has at that moment: `UTC`, or how far it is from that, such as `+02:00`.
+    pub(crate) fn name(self, moment: Timestamp) -> String {
+        match self.of(moment).filter(|moment| moment.offset().local_minus_utc() != 0) {
+            Some(moment) => moment.format("%:z").to_string(),
+            None => "UTC".to_owned(),
+        }
+    }
+
+    fn of(self, moment: Timestamp) -> Option<chrono::DateTime<chrono::FixedOffset>> {
+        let milliseconds = i64::try_from(moment.as_millis()).ok()?;
+        let moment = chrono::DateTime::from_timestamp_millis(milliseconds)?;
+        Some(match self {
+            Self::Utc => moment.fixed_offset(),
+            Self::Local => moment.with_timezone(&chrono::Local).fixed_offset(),
+        })
+    }
+}
+
 /// Formats a duration with its two largest units, such as `3m 20s` or `2d 4h`.
 pub(crate) fn brief(duration: Duration) -> String {
     let seconds = duration.as_secs() + u64::from(duration.subsec_nanos() > 0);

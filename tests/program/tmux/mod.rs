@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use tower_credentials::vault::VaultExt;
+
 use crate::cli::{Home, until};
 use crate::thorough::is_thorough;
 
@@ -31,6 +33,7 @@ impl<'a> Terminal<'a> {
         let shell = "exec bash --norc --noprofile -i";
         terminal.tmux(&["-f", "/dev/null", "new-session", "-d", "-x", &width, "-y", &height, shell]);
         terminal.tmux(&["set", "-g", "window-size", "manual"]);
+        terminal.tmux(&["set", "-g", "set-clipboard", "on"]);
         terminal.line("PS1='> '; stty -g > before; clear");
         until("the shell begins", || terminal.read("before").filter(|before| before.ends_with('\n')));
         Some(terminal)
@@ -69,6 +72,24 @@ impl<'a> Terminal<'a> {
     /// Presses a key, by tmux's name for it.
     pub fn key(&self, key: &str) {
         self.tmux(&["send-keys", key]);
+    }
+
+    /// Presses or turns something of the mouse, by the number that terminals send for it, at this column and line from 1.
+    pub fn mouse(&self, button: u8, column: u16, line: u16) {
+        self.text(&format!("\u{1b}[<{button};{column};{line}M"));
+    }
+
+    /// Pastes a text, as a person does from the clipboard.
+    pub fn paste(&self, text: &str) {
+        self.tmux(&["set-buffer", text]);
+        self.tmux(&["paste-buffer", "-p"]);
+    }
+
+    /// The screen's words in one line, without frames: whatever its width, a sentence is found.
+    #[track_caller]
+    pub fn words(&self) -> String {
+        let text = self.screen().replace(['│', '▶'], " ");
+        text.split_whitespace().collect::<Vec<_>>().join(" ")
     }
 
     pub fn resize(&self, width: u16, height: u16) {
@@ -131,6 +152,18 @@ impl<'a> Terminal<'a> {
         code.trim().parse().unwrap()
     }
 
+    /// What the program has handed to the clipboard.
+    pub fn clipboard(&self) -> Option<String> {
+        let mut command = self.home.command_of("tmux");
+        let output = command.arg("-S").arg(&self.socket).arg("show-buffer").output().unwrap();
+        output.status.success().then(|| String::from_utf8(output.stdout).unwrap())
+    }
+
+    /// Whether the program has asked for the mouse.
+    pub fn has_mouse(&self) -> bool {
+        self.tmux(&["display-message", "-p", "#{mouse_any_flag}"]).trim() == "1"
+    }
+
     /// Checks that the terminal is as it was before: its settings, its cursor, its screen, and no mouse.
     #[track_caller]
     pub fn check(&self) {
@@ -152,4 +185,17 @@ impl Drop for Terminal<'_> {
         let mut command = self.home.command_of("tmux");
         let _ = command.arg("-S").arg(&self.socket).arg("kill-server").output();
     }
+}
+
+/// A home with two keys.
+pub async fn home() -> Home {
+    let home = Home::new();
+    home.add("openai", "work", "sk-secret-1").await;
+    home.add("openai", "spare", "sk-secret-2").await;
+    home
+}
+
+pub async fn labels(home: &Home) -> Vec<String> {
+    let listed = home.vault().await.list().await.unwrap().credentials;
+    listed.iter().map(|credential| credential.label.to_string()).collect()
 }

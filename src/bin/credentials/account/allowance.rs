@@ -16,11 +16,11 @@ impl Account {
 
     /// Describes them for a column of a table, such as `5h 38%, 7d 71% (12s ago)`. The age is that of the oldest.
     pub(crate) fn describe_left(&self, now: Timestamp) -> String {
-        let left = |window: &Window| {
-            let left = describe(window)?;
+        let known = |window: &Window| {
+            let left = left(window)?;
             Some((format!("{} {left}", output::plain(&window.name)), window.said_at))
         };
-        let (texts, said): (Vec<_>, Vec<_>) = self.windows(now).filter_map(left).unzip();
+        let (texts, said): (Vec<_>, Vec<_>) = self.windows(now).filter_map(known).unzip();
         match said.into_iter().min() {
             Some(oldest) => format!("{} ({})", texts.join(", "), ago(oldest, now)),
             None => String::new(),
@@ -30,7 +30,7 @@ impl Account {
 
 /// Describes one window on a line of its own.
 pub(crate) fn line(window: &Window, now: Timestamp) -> String {
-    let mut line = match (describe(window), window.remaining, window.limit) {
+    let mut line = match (left(window), window.remaining, window.limit) {
         (Some(left), Some(remaining), Some(limit)) => format!("{left} ({remaining} of {limit})"),
         (Some(left), ..) => left,
         (None, ..) => "unknown".to_owned(),
@@ -41,8 +41,8 @@ pub(crate) fn line(window: &Window, now: Timestamp) -> String {
     format!("{line}, said {}", ago(window.said_at, now))
 }
 
-/// Describes what is left: a part, or else a number.
-fn describe(window: &Window) -> Option<String> {
+/// Says what is left: a part, or else a number.
+pub(crate) fn left(window: &Window) -> Option<String> {
     match (window.left, window.remaining) {
         // Rounded down, so that nothing is shown that is not there; but what is left is not shown as nothing.
         (Some(left @ 1..10), _) => Some(format!("0.{left}%")),

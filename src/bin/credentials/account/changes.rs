@@ -1,7 +1,6 @@
 //! Whether anything has changed since the accounts were read, at little cost: for what shows them all the time.
 
-use std::path::Path;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use tokio::time::Instant;
 use tower_credentials::PoolKey;
@@ -9,6 +8,7 @@ use tower_credentials::vault::file::FileVault;
 use tower_credentials::vault::{Revision, VaultExt};
 
 use crate::context::Context;
+use crate::mark::Mark;
 
 /// How often to look whether anything has changed.
 pub(crate) const LOOK_EVERY: Duration = Duration::from_millis(500);
@@ -55,23 +55,6 @@ impl Changes {
     #[cfg(feature = "tui")]
     pub(crate) fn force(&mut self) {
         self.is_forced = true;
-    }
-
-    /// Whether the settings file has changed.
-    #[cfg(feature = "tui")]
-    pub(crate) fn has_other_settings(&self, context: &Context) -> bool {
-        self.read.as_ref().is_some_and(|(marks, _)| marks.settings != Mark::of(&context.places.config))
-    }
-}
-
-/// When a file or a directory was last changed, and how long it is.
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct Mark(Option<(SystemTime, u64)>);
-
-impl Mark {
-    fn of(path: &Path) -> Self {
-        let metadata = std::fs::metadata(path).ok();
-        Self(metadata.and_then(|metadata| Some((metadata.modified().ok()?, metadata.len()))))
     }
 }
 

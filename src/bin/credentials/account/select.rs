@@ -90,7 +90,7 @@ async fn known(vault: &impl Vault, namespace: Option<&str>) -> Result<Vec<Metada
 
 /// Returns the accounts that the text names: by a whole id, else by a path, else by a provider, else by a label or the
 /// beginning of an id.
-fn matching(context: &Context, known: &[Metadata], text: &str) -> Vec<Metadata> {
+pub(crate) fn matching(context: &Context, known: &[Metadata], text: &str) -> Vec<Metadata> {
     let (provider, rest) = text.split_once('/').map_or((text, None), |(name, rest)| (name, Some(rest)));
     let provider = own_name(context, provider);
     let path = rest.map(|rest| format!("{provider}/{rest}"));

@@ -26,6 +26,8 @@ enum Expected {
     /// The same, or one of which only the vault has accounts.
     Provider,
     Account,
+    /// One of the provider that was typed before it.
+    AccountOfProvider,
     Namespace,
     Nothing,
 }
@@ -40,13 +42,17 @@ impl Complete {
         }
         let Ok(context) = Context::quiet(global, None) else { return Ok(Exit::Done) };
         let mut names = Vec::new();
-        if asked != Expected::Namespace {
+        if !matches!(asked, Expected::Namespace | Expected::AccountOfProvider) {
             names.extend(context.registry.names().map(str::to_owned));
         }
         for account in accounts(&context).await {
             let provider = account.pool.provider().to_owned();
             match asked {
                 Expected::Account => names.extend([account::name(&account), provider]),
+                Expected::AccountOfProvider => {
+                    let is_it = |word: &String| account::own_name(&context, word) == provider;
+                    names.extend(before.iter().any(is_it).then(|| account::name(&account)));
+                }
                 Expected::Namespace => names.push(account.pool.namespace().to_owned()),
                 Expected::Provider => names.push(provider),
                 Expected::KnownProvider | Expected::Nothing => {}
@@ -100,6 +106,7 @@ fn asked(mut whole: clap::Command, before: &[String]) -> Expected {
         // What these show needs no settings.
         "PROVIDER" | "provider" if matches!(command.get_name(), "list" | "status") => Expected::Provider,
         "PROVIDER" | "provider" => Expected::KnownProvider,
+        "ACCOUNT" if place > 0 && command.get_name() == "why" => Expected::AccountOfProvider,
         "ACCOUNT" | "PROVIDER|ACCOUNT" => Expected::Account,
         "NS" => Expected::Namespace,
         _ => Expected::Nothing,
@@ -140,6 +147,9 @@ mod tests {
             ("providers --responses", Expected::KnownProvider),
             ("config show", Expected::KnownProvider),
             ("why", Expected::KnownProvider),
+            ("why openai", Expected::AccountOfProvider),
+            ("why openai --model x", Expected::AccountOfProvider),
+            ("why openai work", Expected::Nothing),
             ("why openai --model", Expected::Nothing),
             ("list", Expected::Provider),
             ("status", Expected::Provider),

@@ -1,6 +1,6 @@
 //! `history`: what has happened to the accounts.
 
-mod words;
+pub(crate) mod words;
 
 use std::collections::HashSet;
 
@@ -46,7 +46,7 @@ pub(crate) struct History {
 impl History {
     pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
         let directory = &context.places.vault;
-        let history = tower_credentials::history::History::of(directory);
+        let history = context.history();
         let all = history.read().await?;
         let mut selected = Selected::new(context, &self, &all);
         if self.follow {

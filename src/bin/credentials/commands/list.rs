@@ -10,7 +10,7 @@ use tower_credentials::vault::{Vault, VaultExt};
 use crate::account::{self, Account};
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
-use crate::options;
+use crate::options::{self, Global};
 use crate::output;
 use crate::shell::{option, quoted};
 use crate::table::{Overflow, table};
@@ -46,10 +46,14 @@ impl List {
         self.watch
     }
 
-    pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
-        if self.watch {
-            return self.keep_up_to_date(context).await;
+    pub(crate) async fn run(self, global: &Global, context: Context) -> Result<Exit, Failure> {
+        match self.watch {
+            true => self.keep_up_to_date(global, context).await,
+            false => self.show(&context).await,
         }
+    }
+
+    async fn show(self, context: &Context) -> Result<Exit, Failure> {
         let vault = account::read_all(context.vault_or_empty().await?).await?;
         let (provider, namespace) = (self.provider.as_deref(), self.namespace.namespace.as_deref());
         let (accounts, damaged) = account::load_selected(context, &vault, provider, namespace).await?;

@@ -106,7 +106,7 @@ impl Command {
         let context = || Context::new(global);
         match self {
             Self::Login(command) => command.run(global).await,
-            Self::List(command) => command.run(&context()?).await,
+            Self::List(command) => command.run(global, context()?).await,
             Self::Status(command) => command.run(&context()?).await,
             Self::Why(command) => command.run(&context()?).await,
             Self::Show(command) => command.run(&context()?).await,

@@ -1,23 +1,18 @@
 //! `why`: which account the next request takes, and why it takes no other.
 
-mod told;
-
 use clap::Args;
 use http::Uri;
-use serde::Serialize;
 use tower_credentials::provider::Provider;
-use tower_credentials::standing::{Health, Scope, StatedBy};
-use tower_credentials::{Availability, Error, Explanation, PoolKey, Precedence};
+use tower_credentials::standing::Scope;
+use tower_credentials::vault::Vault;
+use tower_credentials::{Metadata, PoolKey};
 
-use crate::account::{self, Identity};
-use crate::context::Context;
+use crate::account::{self, Explained, WhyReport};
+use crate::context::{AnyVault, Context};
 use crate::failure::{Exit, Failure};
 use crate::options::{self, Namespace};
-use crate::output::{self, WayOut, plain};
+use crate::output::{self, plain};
 use crate::shell::quoted;
-use crate::time::now;
-
-use told::Teller;
 
 /// Show which account the next request takes, and why it takes no other
 ///
@@ -28,6 +23,7 @@ use told::Teller;
 #[command(after_help = "\
 Examples:
   credentials why openai
+  credentials why openai work
   credentials why anthropic --model claude-opus-4-1
   credentials why openai --json | jq -r '.accounts[] | select(.next).label'
 
@@ -37,10 +33,14 @@ Exit codes:
   3  there is no account that requests may take
   4  every account needs a new sign-in
   5  something in the vault is damaged
-  6  every account is cooling down or spent")]
+  6  every account is cooling down or spent
+With ACCOUNT they are about that one alone: 0 says that it is ready.")]
 pub(crate) struct Why {
     /// The provider
     provider: String,
+    /// Explain only this account of the provider: its label or its id, or PROVIDER/LABEL
+    #[arg(value_name = "ACCOUNT")]
+    account: Option<String>,
     /// Explain requests for this model, which may have limits of its own
     #[arg(long, value_name = "MODEL")]
     model: Option<String>,
@@ -50,89 +50,86 @@ pub(crate) struct Why {
     output: options::Json,
 }
 
-/// The explanation, as `--json` has it.
-#[derive(Serialize)]
-struct Report<'a> {
-    provider: &'a str,
-    namespace: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    model: Option<&'a str>,
-    /// The account that the next request takes.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    next: Option<String>,
-    accounts: Vec<Line<'a>>,
-}
-
-/// One account.
-#[derive(Serialize)]
-struct Line<'a> {
-    #[serde(flatten)]
-    account: Identity<'a>,
-    #[serde(skip)]
-    name: String,
-    next: bool,
-    state: &'static str,
-    why: String,
-    #[serde(flatten)]
-    way_out: Option<WayOut>,
-    /// The account that is taken before it, and what decides between the two.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    behind: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    by: Option<Precedence>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    scope: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    until: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    response: Option<Response<'a>>,
-}
-
-/// The response because of which an account is not taken.
-#[derive(Serialize)]
-struct Response<'a> {
-    status: u16,
-    at: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    stated_by: Option<&'a StatedBy>,
-}
-
 impl Why {
     pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
         let key = context.pool_key(&self.provider, self.namespace.namespace.as_deref())?;
         let scope = self.model.as_deref().map(|model| scope(context, &key, model)).transpose()?;
         let vault = context.vault_or_empty().await?;
-        let account::Loaded { accounts, damaged, pool } =
-            account::load_pool(context, &vault, key.clone()).await;
-        for damage in &damaged {
-            output::warn(plain(&damage.to_string()));
+        let mut explained = explain(context, &vault, key.clone(), scope.as_ref()).await;
+        let mut only = None;
+        if let Some(text) = &self.account {
+            let of_pool =
+                explained.as_ref().map(|(explained, _)| explained.accounts()).unwrap_or_default();
+            let meant = self.meant(context, &vault, &key, &of_pool, text).await?;
+            if meant.pool != key {
+                explained = explain(context, &vault, meant.pool, scope.as_ref()).await;
+            }
+            only = Some(meant.id);
         }
-        let pool = match pool {
-            Ok(pool) => pool,
+        let (explained, is_whole) = match explained {
+            Ok(explained) => explained,
             Err(failure) => {
                 account::tell_left_out(context, &vault, &key).await;
                 return Err(failure);
             }
         };
-        let explanations = pool.why(scope.as_ref());
-        let teller = Teller::new(context, &accounts, &explanations);
-        let report = Report {
-            provider: key.provider(),
-            namespace: key.namespace(),
-            model: scope.as_ref().map(Scope::as_str),
-            next: explanations.iter().find(|one| one.is_next).map(|one| account::name(&one.credential)),
-            accounts: explanations.iter().map(|one| teller.line(one)).collect(),
-        };
+        let report = explained.report(context, scope.as_ref(), only);
         match self.output.json {
             true => output::print_json(&report)?,
-            false => show(&key, &report)?,
+            false => show(&explained.key, &report)?,
         }
-        match without_ready(context, &key, &explanations) {
+        let failure = match only {
+            Some(id) => explained.failure_of(id),
+            None => explained.failure(context),
+        };
+        match failure {
             Some(failure) => Err(failure),
-            None if damaged.is_empty() => Ok(Exit::Done),
+            None if is_whole || only.is_some() => Ok(Exit::Done),
             None => Ok(Exit::Vault),
         }
     }
+
+    /// Finds the account of the provider that the text names: in the pool, which may have one of the environment, or else in
+    /// another namespace.
+    async fn meant(
+        &self,
+        context: &Context,
+        vault: &impl Vault,
+        key: &PoolKey,
+        of_pool: &[Metadata],
+        text: &str,
+    ) -> Result<Metadata, Failure> {
+        let mut found = account::matching(context, of_pool, text);
+        if found.is_empty() {
+            let namespace = self.namespace.namespace.as_deref();
+            found = account::find_all(context, vault, text, namespace).await?;
+            let provider = key.provider();
+            found.retain(|account| account.pool.provider() == provider);
+            if found.is_empty() {
+                let failure = Failure::not_found(format!("{text} is no account of {provider}"));
+                return Err(failure.way_out(format!("credentials why {}", quoted(provider))));
+            }
+        }
+        match <[Metadata; 1]>::try_from(found) {
+            Ok([one]) => Ok(one),
+            Err(several) => Err(account::ambiguous(text, &several)
+                .way_out("name one by its label or its id, or leave it out to see all")),
+        }
+    }
+}
+
+/// Asks the pool, and says what could not be read. Returns whether that was nothing, too.
+async fn explain(
+    context: &Context,
+    vault: &AnyVault,
+    key: PoolKey,
+    scope: Option<&Scope>,
+) -> Result<(Explained, bool), Failure> {
+    let (damaged, explained) = Explained::of(context, vault, key, scope).await;
+    for damage in &damaged {
+        output::warn(plain(&damage.to_string()));
+    }
+    Ok((explained?, damaged.is_empty()))
 }
 
 /// Returns the scope of requests for a model, as the layers read it.
@@ -146,39 +143,12 @@ fn scope(context: &Context, key: &PoolKey, model: &str) -> Result<Scope, Failure
     })
 }
 
-/// Returns the failure of the next request, if it would take no account that is ready.
-fn without_ready(context: &Context, key: &PoolKey, explanations: &[Explanation]) -> Option<Failure> {
-    let is = |is: fn(&Availability) -> bool| explanations.iter().any(|one| is(&one.availability));
-    let pool = key.clone();
-    let until = explanations.iter().filter_map(|one| match &one.availability {
-        Availability::CoolingDown { cooldown } => Some(cooldown.until),
-        _ => None,
-    });
-    Some(if is(|one| matches!(one, Availability::Ready { .. })) {
-        return None;
-    } else if let Some(until) = until.min() {
-        let retry_after = until.since(now());
-        Error::AllCoolingDown { pool, retry_after, is_stated: true }.into()
-    } else if is(|one| matches!(one, Availability::OutOfUse { health: Health::Spent { .. } })) {
-        Error::Spent { pool, pin: None }.into()
-    } else if is(|one| matches!(one, Availability::OutOfUse { .. })) {
-        Error::NeedsSignIn { pool, pin: None }.into()
-    } else if is(|one| matches!(one, Availability::Paused)) {
-        Error::Paused { pool, pin: None }.into()
-    } else {
-        Failure::not_found(format!("{key} has no account that requests may take"))
-            .way_out(account::login(context, key))
-    })
-}
-
-fn show(key: &PoolKey, report: &Report<'_>) -> Result<(), Failure> {
-    let of_model = report.model.map(|model| format!(", for {}", plain(model))).unwrap_or_default();
-    let next = match &report.next {
-        Some(next) => format!("the next request takes {}", plain(next)),
-        None => output::bad("the next request takes none").to_string(),
+fn show(key: &PoolKey, report: &WhyReport<'_>) -> Result<(), Failure> {
+    let next = match report.next {
+        Some(_) => report.next_in_words(),
+        None => output::bad(report.next_in_words()).to_string(),
     };
-    let pool = plain(&key.to_string());
-    output::print(format_args!("{}{of_model}: {next}", output::strong(pool)))?;
+    output::print(format_args!("{}: {next}", output::strong(report.about(key))))?;
     for line in &report.accounts {
         let name = plain(&line.name);
         let lead = match line.state {

@@ -4,15 +4,21 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use tower_credentials::events::{Event, EventKind, RotationReason};
 use tower_credentials::oauth::FlowKind;
 use tower_credentials::standing::{Cooldown, Health, LastResponse, Reason, Scope, Standing};
-use tower_credentials::{CredentialId, Generation, Kind, Metadata, Mode, PoolKey, Timestamp};
+use tower_credentials::{
+    CredentialId, Generation, Kind, Metadata, Mode, PoolKey, Timestamp, rate_limit,
+};
 
 use super::state::State;
-use super::state::account::{Level, Seen, Window};
-use super::state::history::Entry;
+use super::state::account::Seen;
+use super::state::history::Happened;
 use super::state::job::{Look, Provider, Update};
+use super::state::why::{Line, Told};
 use crate::account::{Account, LeftOut, Unrenewable};
+use crate::time::{Zone, rfc3339};
 
 /// The time on the screen: 29 November 2026, 14:02:31.
 pub(super) const NOW: Timestamp = Timestamp::from_millis(1_795_960_951_000);
@@ -27,9 +33,17 @@ fn seconds(seconds: u64) -> Duration {
 
 /// The screen with all that it can show.
 pub(super) fn state() -> State {
-    let mut state = State::new(NOW);
+    let mut state = new();
     state.update(Update::Looked(Box::new(look(accounts()))));
-    history(&mut state);
+    let events = history(&state);
+    state.update(Update::Happened(Happened { is_all: true, events, note: None }));
+    state
+}
+
+/// The screen before anything was read. It looks the same everywhere.
+pub(super) fn new() -> State {
+    let mut state = State::new(NOW);
+    state.zone = Zone::Utc;
     state
 }
 
@@ -70,7 +84,6 @@ pub(super) fn look(accounts: Vec<Seen>) -> Look {
 /// An account that is made up.
 pub(super) struct Made {
     account: Account,
-    left: Vec<Window>,
     trouble: Option<(String, Option<String>)>,
     place: (usize, usize),
 }
@@ -106,7 +119,7 @@ impl Made {
             last_renewal: None,
             has_unread_response: false,
         };
-        Self { account, left: Vec::new(), trouble: None, place: (1, 1) }
+        Self { account, trouble: None, place: (1, 1) }
     }
 
     pub(super) fn place(mut self, place: usize, of: usize) -> Self {
@@ -168,14 +181,19 @@ impl Made {
         self
     }
 
-    pub(super) fn left(mut self, windows: &[(&str, u16, u64)], ago: u64) -> Self {
-        let window = |(name, permille, resets): &(&str, u16, u64)| Window {
-            name: (*name).to_owned(),
-            permille: *permille,
-            resets_at: Some(NOW.after(seconds(*resets))),
-            said_at: NOW.before(seconds(ago)),
+    /// What its vendor has said: the limit's name, the used part, and when it resets.
+    pub(super) fn left(mut self, windows: &[(&str, &'static str, u64)], ago: u64) -> Self {
+        let mut headers = HeaderMap::new();
+        let mut insert = |name: &str, what: &str, value| {
+            let name = HeaderName::try_from(format!("anthropic-ratelimit-unified-{name}-{what}"));
+            headers.extend(name.ok().zip(Some(value)));
         };
-        self.left = windows.iter().map(window).collect();
+        for (name, used, resets) in windows {
+            insert(name, "utilization", HeaderValue::from_static(used));
+            let at = NOW.after(seconds(*resets)).as_millis() / 1000;
+            insert(name, "reset", HeaderValue::from(at));
+        }
+        self.account.standing.allowance = rate_limit::windows(&headers, NOW.before(seconds(ago)));
         self
     }
 
@@ -187,7 +205,7 @@ impl Made {
     pub(super) fn seen(self) -> Seen {
         let mut seen = Seen::new(self.account, NOW);
         (seen.place, seen.of) = self.place;
-        (seen.left, seen.trouble) = (self.left, self.trouble);
+        seen.trouble = self.trouble;
         seen
     }
 }
@@ -195,9 +213,10 @@ impl Made {
 fn accounts() -> Vec<Seen> {
     let (reason, generation) = ("token revoked".to_owned(), Generation::FIRST);
     let revoked = Health::NeedsSignIn { reason, generation, cause: None };
-    let windows = [("5 hours", 380, 131 * MINUTE), ("7 days", 710, 76 * HOUR), ("opus", 90, 76 * HOUR)];
-    let full = [("5 hours", 0, 4 * MINUTE + 37), ("7 days", 550, 30 * HOUR)];
-    let team = [("5 hours", 900, 3 * HOUR), ("7 days", 970, 4 * DAY)];
+    let windows =
+        [("5h", "0.62", 131 * MINUTE), ("7d", "0.29", 76 * HOUR), ("7d_opus", "0.91", 76 * HOUR)];
+    let full = [("5h", "1.0", 4 * MINUTE + 37), ("7d", "0.45", 30 * HOUR)];
+    let team = [("5h", "0.10", 3 * HOUR), ("7d", "0.03", 4 * DAY)];
     let left_out = "not used: mode auto takes sign-ins before keys";
     let made = [
         Made::new(0, "anthropic", "work", Kind::OAuth)
@@ -243,36 +262,77 @@ fn accounts() -> Vec<Seen> {
     made.into_iter().map(Made::seen).collect()
 }
 
-/// What has happened today.
-fn history(state: &mut State) {
-    let entries = [
-        ("work", 12, Some(200), ""),
-        ("private", 4 * MINUTE, Some(429), ""),
-        ("private", 4 * MINUTE, None, "cooling down, ready in 8:37"),
-        ("work", 4 * MINUTE, None, "is taken next"),
-        ("team", 2 * MINUTE, Some(200), ""),
-        ("work", 52 * MINUTE, None, "token renewed"),
-        ("home", 93 * MINUTE, None, "paused"),
+/// What has happened today, the oldest first.
+fn history(state: &State) -> Vec<Event> {
+    let of = |label: &str| state.accounts.iter().find(|seen| *seen.label() == *label);
+    let answered = |label: &str, status: StatusCode, requests: u64| {
+        let account = (&of(label)?.account.credential).into();
+        Some(EventKind::Answered { account, status, requests })
+    };
+    let about = |label: &str, kind: fn(tower_credentials::events::Account) -> EventKind| {
+        Some(kind((&of(label)?.account.credential).into()))
+    };
+    let cooled_down = |account| {
+        let (wait, reason) = (seconds(8 * MINUTE + 37), Reason::Limited);
+        let until = NOW.before(seconds(4 * MINUTE)).after(wait);
+        EventKind::CooledDown { account, until, wait, reason, scope: None }
+    };
+    let rotated = || {
+        let from = (&of("private")?.account.credential).into();
+        let to = (&of("work")?.account.credential).into();
+        Some(EventKind::Rotated { from, to, reason: RotationReason::Limited })
+    };
+    let mut events = vec![
+        (93 * MINUTE, about("home", |account| EventKind::Paused { account })),
+        (52 * MINUTE, about("work", |account| EventKind::Refreshed { account })),
+        (4 * MINUTE, answered("private", StatusCode::TOO_MANY_REQUESTS, 1)),
+        (4 * MINUTE, about("private", cooled_down)),
+        (4 * MINUTE, rotated()),
+        (2 * MINUTE, answered("team", StatusCode::OK, 1)),
+        (12, answered("work", StatusCode::OK, 3)),
     ];
-    for (label, ago, status, text) in entries {
-        add(state, label, ago, status, text);
-    }
     // A day's work.
-    for hour in 0..24 {
+    for hour in 0..22 {
         for number in 0..(hour * 7 % 11) {
-            add(state, "work", hour * HOUR + number * MINUTE + 2 * HOUR, Some(200), "");
+            let ago = hour * HOUR + number * MINUTE + 2 * HOUR;
+            events.push((ago, answered("work", StatusCode::OK, number % 4 + 1)));
         }
     }
+    events.sort_by_key(|(ago, _)| std::cmp::Reverse(*ago));
+    let event = |(ago, kind): (u64, Option<_>)| Some(Event::new(NOW.before(seconds(ago)), kind?));
+    events.into_iter().filter_map(event).collect()
 }
 
-fn add(state: &mut State, label: &str, ago: u64, status: Option<u16>, text: &str) {
-    let Some(seen) = state.accounts.iter().find(|seen| *seen.label() == *label) else { return };
-    let level = match (status, text) {
-        (Some(429), _) | (_, "cooling down, ready in 8:37") => Level::Doubtful,
-        (_, "paused") => Level::Quiet,
-        _ => Level::Good,
+/// What a pool says of its accounts, in the words of `credentials why`.
+pub(super) fn told(pool: &PoolKey) -> Told {
+    let until = rfc3339(NOW.after(seconds(4 * MINUTE + 37)));
+    let at = rfc3339(NOW.before(seconds(4 * MINUTE)));
+    let limited = format!(
+        "cooling down, 4m 37s left, until {until}: it has reached a limit (response 429 at {at}, the time is from the \
+         header retry-after)"
+    );
+    let says = |label: &str| match label {
+        "private" => (limited.as_str(), ["try: credentials reset anthropic/private", "to use it now"]),
+        "old" => (
+            "needs sign-in: token revoked",
+            ["try: credentials login anthropic --label old --replace", ""],
+        ),
+        "key" => (
+            "not used: mode auto takes sign-ins before keys",
+            ["try: set providers.anthropic.mode = \"all\"", ""],
+        ),
+        "home" => ("paused", ["try: credentials resume google/home", ""]),
+        _ => ("ready", ["", ""]),
     };
-    let (id, name) = (seen.id(), seen.name.clone());
-    let at = NOW.before(seconds(ago));
-    state.history.add(Entry { at, id, name, status, text: text.to_owned(), level });
+    let accounts: Vec<_> = accounts().into_iter().filter(|seen| seen.pool() == pool).collect();
+    let line = |seen: &Seen| {
+        let (why, way_out) = says(&seen.label());
+        let way_out = way_out.into_iter().filter(|text| !text.is_empty()).map(str::to_owned);
+        Line { id: seen.id(), name: seen.name.clone(), why: why.to_owned(), way_out: way_out.collect() }
+    };
+    let next = accounts.iter().find(|seen| seen.account.is_active).map(|seen| &seen.name);
+    Told {
+        next: format!("the next request takes {}", next.map_or("none", String::as_str)),
+        lines: accounts.iter().map(line).collect(),
+    }
 }

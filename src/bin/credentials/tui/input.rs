@@ -1,4 +1,4 @@
-//! What comes from the terminal: keys, what is pasted, the mouse.
+//! What comes from the terminal: keys, what is pasted, the mouse. And the signals that stop and continue a program.
 
 use std::thread;
 
@@ -21,13 +21,19 @@ pub(super) enum Input {
     },
     /// The terminal has another size.
     Resized,
+    /// A program has asked this one to stop, as Ctrl-Z does.
+    Stop,
+    /// This program was stopped, and goes on.
+    Continued,
     /// There is no terminal any more.
     Gone(std::io::Error),
 }
 
-/// Reads the terminal, on a thread of its own: nobody waits for it at the end.
+/// Reads the terminal, on a thread of its own: nobody waits for it at the end. Must be called within a runtime.
 pub(super) fn inputs() -> mpsc::UnboundedReceiver<Input> {
     let (sender, receiver) = mpsc::unbounded_channel();
+    #[cfg(unix)]
+    tokio::spawn(signals(sender.clone()));
     thread::spawn(move || {
         loop {
             let (input, is_last) = match event::read() {
@@ -41,6 +47,26 @@ pub(super) fn inputs() -> mpsc::UnboundedReceiver<Input> {
         }
     });
     receiver
+}
+
+/// Tells of the signals. Without them the program would be stopped with the screen on the terminal.
+#[cfg(unix)]
+async fn signals(sender: mpsc::UnboundedSender<Input>) {
+    use rustix::process::Signal;
+    use tokio::signal::unix::{SignalKind, signal};
+    let listen = |wanted: Signal| signal(SignalKind::from_raw(wanted.as_raw()));
+    let (Ok(mut stop), Ok(mut go_on)) = (listen(Signal::TSTP), listen(Signal::CONT)) else { return };
+    loop {
+        let input = tokio::select! {
+            Some(()) = stop.recv() => Input::Stop,
+            Some(()) = go_on.recv() => Input::Continued,
+            () = sender.closed() => return,
+            else => return,
+        };
+        if sender.send(input).is_err() {
+            return;
+        }
+    }
 }
 
 fn input(event: Event) -> Option<Input> {

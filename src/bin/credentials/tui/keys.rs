@@ -37,7 +37,7 @@ impl Chord {
         Self::key(Code::Char(char))
     }
 
-    const fn ctrl(char: char) -> Self {
+    pub(super) const fn ctrl(char: char) -> Self {
         Self { code: Code::Char(char), ctrl: true }
     }
 }
@@ -49,6 +49,8 @@ pub(super) enum Place {
     List,
     /// A text to read: the details, why, the settings, the keys.
     Text,
+    /// The keys of a place, in which one can look for something.
+    Keys,
     /// A list to choose from.
     Menu,
     /// A question, to be answered with yes or no.
@@ -62,12 +64,12 @@ pub(super) enum Place {
 impl Place {
     /// All places.
     #[cfg(test)]
-    pub(super) const ALL: [Self; 6] =
-        [Self::List, Self::Text, Self::Menu, Self::Question, Self::Line, Self::SignIn];
+    pub(super) const ALL: [Self; 7] =
+        [Self::List, Self::Text, Self::Keys, Self::Menu, Self::Question, Self::Line, Self::SignIn];
 
     /// Whether letters are typed here, and are no keys.
     pub(super) fn takes_text(self) -> bool {
-        matches!(self, Self::Line | Self::SignIn)
+        matches!(self, Self::Keys | Self::Line | Self::SignIn)
     }
 }
 
@@ -97,9 +99,11 @@ const fn binding(
 
 const LIST: &[Place] = &[Place::List];
 const MOVING: &[Place] = &[Place::List, Place::Text, Place::Menu];
-const CLOSING: &[Place] = &[Place::Text, Place::Menu, Place::Question, Place::Line, Place::SignIn];
+const KEYS: &[Place] = &[Place::Keys];
+const CLOSING: &[Place] =
+    &[Place::Text, Place::Keys, Place::Menu, Place::Question, Place::Line, Place::SignIn];
 const ANYWHERE: &[Place] =
-    &[Place::List, Place::Text, Place::Menu, Place::Question, Place::Line, Place::SignIn];
+    &[Place::List, Place::Text, Place::Keys, Place::Menu, Place::Question, Place::Line, Place::SignIn];
 
 const fn key(code: Code) -> Chord {
     Chord::key(code)
@@ -117,6 +121,10 @@ pub(super) const TABLE: &[Binding] = &[
     binding(MOVING, &[key(Code::PageDown)], Action::PageDown, "PgDn", "a page down", None),
     binding(MOVING, &[key(Code::Home), char('g')], Action::First, "Home g", "the first one", None),
     binding(MOVING, &[key(Code::End), char('G')], Action::Last, "End G", "the last one", None),
+    binding(KEYS, &[key(Code::Up)], Action::Up, "↑", "one up", None),
+    binding(KEYS, &[key(Code::Down)], Action::Down, "↓", "one down", None),
+    binding(KEYS, &[key(Code::PageUp)], Action::PageUp, "PgUp", "a page up", None),
+    binding(KEYS, &[key(Code::PageDown)], Action::PageDown, "PgDn", "a page down", None),
     binding(LIST, &[key(Code::Tab)], Action::NextToDo, "Tab", "the next account that needs you", None),
     binding(LIST, &[key(Code::Enter)], Action::Details, "⏎", "show all that is known of it", None),
     binding(LIST, &[char('a')], Action::UseFirst, "a", "use it first in its tier", Some("use first")),
@@ -219,7 +227,7 @@ pub(super) const TABLE: &[Binding] = &[
         Some("open"),
     ),
     binding(
-        &[Place::Line, Place::SignIn],
+        &[Place::Keys, Place::Line, Place::SignIn],
         &[Chord::ctrl('u')],
         Action::ClearLine,
         "Ctrl-U",
@@ -228,6 +236,7 @@ pub(super) const TABLE: &[Binding] = &[
     ),
     binding(CLOSING, &[key(Code::Esc)], Action::Close, "Esc", "back", Some("back")),
     binding(&[Place::Text], &[key(Code::Enter), char('q')], Action::Close, "⏎ q", "back", None),
+    binding(KEYS, &[key(Code::Enter)], Action::Close, "⏎", "back", None),
     binding(&[Place::Menu], &[char('q')], Action::Close, "q", "back", None),
     binding(MOVING, &[char('?')], Action::Help, "?", "the keys of this place", Some("keys")),
     binding(LIST, &[char('q')], Action::Quit, "q", "quit", Some("quit")),

@@ -82,14 +82,14 @@ impl Tui {
         }
         if self.demo {
             let mut shown = Loop::open(self.still(global).await?, self.mouse)?;
-            return shown.run(input::inputs(), None).await;
+            return shown.show(input::inputs(), None, None).await;
         }
         let (updates, news) = mpsc::unbounded_channel();
         // What is wrong with the settings is said before the screen is shown.
         let context = Context::new(global)?;
         let mut shown = Loop::open(State::new(now()), self.mouse)?;
         let worker = Worker::start(global, context, updates);
-        shown.run(input::inputs(), Some((worker, news))).await
+        shown.show(input::inputs(), Some(worker), Some(news)).await
     }
 
     /// What the screen shows at one moment.
@@ -99,7 +99,7 @@ impl Tui {
         }
         let context = Context::new(global)?;
         let mut state = State::new(now());
-        state.update(Update::Looked(Box::new(jobs::look_once(&context).await?)));
+        jobs::look_once(&context).await?.into_iter().for_each(|update| state.update(update));
         Ok(state)
     }
 }
@@ -140,6 +140,9 @@ trait Stage {
     /// Goes back to the shell, until that continues the program.
     async fn suspend(&mut self) -> io::Result<()>;
 
+    /// Goes on after something else has stopped and continued the program.
+    async fn go_on(&mut self) -> io::Result<()>;
+
     /// Hands a text to the terminal's clipboard.
     fn copy(&mut self, text: &str) -> io::Result<()>;
 }
@@ -150,9 +153,6 @@ struct Loop<S> {
     state: State,
     theme: Theme,
 }
-
-/// What does the jobs, and what it tells.
-type Work = (Worker, mpsc::UnboundedReceiver<Update>);
 
 impl Loop<Screen> {
     fn open(state: State, has_mouse: bool) -> Result<Self, Failure> {
@@ -165,18 +165,15 @@ impl Loop<Screen> {
 
 impl<S: Stage> Loop<S> {
     /// Shows the screen until a person quits. A signal drops this, which restores the terminal.
-    async fn run(
+    async fn show(
         &mut self,
         mut inputs: mpsc::UnboundedReceiver<Input>,
-        work: Option<Work>,
+        mut worker: Option<Worker>,
+        mut news: Option<mpsc::UnboundedReceiver<Update>>,
     ) -> Result<Exit, Failure> {
         let (_listening, mut said) = output::listen();
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
-        let (mut worker, mut news) = match work {
-            Some((worker, news)) => (Some(worker), Some(news)),
-            None => (None, None),
-        };
         while !self.state.is_over {
             self.draw()?;
             tokio::select! {
@@ -192,6 +189,12 @@ impl<S: Stage> Loop<S> {
             // All that came meanwhile is one frame.
             while let Ok(input) = inputs.try_recv() {
                 self.take(Some(input))?;
+            }
+            for update in at_hand(&mut news) {
+                self.state.update(update);
+            }
+            while let Ok(text) = said.try_recv() {
+                self.state.update(Update::Said(text));
             }
             if worker.is_some() {
                 self.state.tick(now());
@@ -228,6 +231,8 @@ impl<S: Stage> Loop<S> {
                 self.state.key(keys::Chord::key(code));
             }
             Some(Input::Resized) => {}
+            Some(Input::Stop) => self.state.key(keys::Chord::ctrl('z')),
+            Some(Input::Continued) => self.state.go_on(),
             Some(Input::Gone(error)) => return Err(unshown(error)),
             None => self.state.is_over = true,
         }
@@ -237,9 +242,13 @@ impl<S: Stage> Loop<S> {
     async fn do_job(&mut self, job: Job, worker: Option<&mut Worker>) -> Result<(), Failure> {
         match (job, worker) {
             (Job::Suspend, _) => self.stage.suspend().await.map_err(unshown)?,
+            (Job::GoOn, _) => self.stage.go_on().await.map_err(unshown)?,
             (Job::Redraw, _) => self.stage.redraw().map_err(unshown)?,
             (Job::Copy(text), _) => self.stage.copy(&text).map_err(unshown)?,
             (job, Some(worker)) => worker.begin(job),
+            (Job::Why(pool), None) => {
+                self.state.update(Update::Explained(pool.clone(), Ok(demo::told(&pool))));
+            }
             (_, None) => self.state.say(
                 state::account::Level::Quiet,
                 "these accounts are made up: nothing is changed".to_owned(),
@@ -247,6 +256,12 @@ impl<S: Stage> Loop<S> {
         }
         Ok(())
     }
+}
+
+/// Takes what has come, and no more: the source may be faster than the screen.
+fn at_hand(news: &mut Option<mpsc::UnboundedReceiver<Update>>) -> impl Iterator<Item = Update> {
+    let count = news.as_ref().map_or(0, mpsc::UnboundedReceiver::len);
+    (0..count).map_while(move |_| news.as_mut()?.try_recv().ok())
 }
 
 async fn receive(news: &mut Option<mpsc::UnboundedReceiver<Update>>) -> Option<Update> {

@@ -73,6 +73,14 @@ impl Stage for Screen {
     async fn suspend(&mut self) -> io::Result<()> {
         restore();
         stop().await;
+        self.go_on().await
+    }
+
+    async fn go_on(&mut self) -> io::Result<()> {
+        // Continued behind a shell's back, it has no terminal: it waits for `fg`.
+        while !has_terminal() && stop().await {}
+        // What stopped it may have left the screen on the terminal, and the shell has changed the settings.
+        restore();
         self.enter()?;
         // The size may be another by now.
         self.redraw()
@@ -118,24 +126,41 @@ fn restore_on_panic() {
     });
 }
 
-/// Stops the program, and returns when it is continued. A program that no shell can continue goes on.
+/// Stops the program, and returns when it is continued. A program that no shell can continue goes on: then it returns
+/// `false`.
 #[cfg(unix)]
-async fn stop() {
+async fn stop() -> bool {
     use rustix::process::{Signal, getpgrp, getsid, kill_current_process_group};
     use tokio::signal::unix::{SignalKind, signal};
     // The first process of a session has no shell above it.
     if getsid(None).is_ok_and(|session| session == getpgrp()) {
-        return;
+        return false;
     }
-    let Ok(mut continued) = signal(SignalKind::from_raw(Signal::CONT.as_raw())) else { return };
+    let Ok(mut continued) = signal(SignalKind::from_raw(Signal::CONT.as_raw())) else { return false };
     // The group, as a terminal would: a program that started this one is stopped, too.
-    if kill_current_process_group(Signal::STOP).is_ok() {
-        continued.recv().await;
+    if kill_current_process_group(Signal::STOP).is_err() {
+        return false;
     }
+    continued.recv().await.is_some()
 }
 
 #[cfg(not(unix))]
-async fn stop() {}
+async fn stop() -> bool {
+    false
+}
+
+/// Whether the program is the one that the terminal is for now.
+#[cfg(unix)]
+fn has_terminal() -> bool {
+    let foreground = rustix::termios::tcgetpgrp(std::io::stdin());
+    // Without an answer there is no shell that could have taken it.
+    foreground.map_or(true, |group| group == rustix::process::getpgrp())
+}
+
+#[cfg(not(unix))]
+fn has_terminal() -> bool {
+    true
+}
 
 #[cfg(all(test, unix))]
 mod tests {

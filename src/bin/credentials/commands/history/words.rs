@@ -7,7 +7,7 @@ use crate::naming::named;
 use crate::time::brief;
 
 /// Returns whom an event is about, and what has happened.
-pub(super) fn of(kind: &EventKind) -> (Option<String>, String) {
+pub(crate) fn of(kind: &EventKind) -> (Option<String>, String) {
     let what = match kind {
         EventKind::Answered { status, requests, .. } if *requests > 1 => {
             format!("answered {}, {requests} requests", status.as_u16())

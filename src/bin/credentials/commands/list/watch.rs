@@ -8,6 +8,7 @@ use super::{List, shown};
 use crate::account::{self, Account, Changes};
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
+use crate::options::Global;
 use crate::output;
 use crate::time::now;
 
@@ -16,22 +17,39 @@ const EVERY: Duration = Duration::from_secs(1);
 
 impl List {
     /// Shows the list anew whenever it has changed; on a terminal in the place of the one before.
-    pub(super) async fn keep_up_to_date(self, context: &Context) -> Result<Exit, Failure> {
+    pub(super) async fn keep_up_to_date(
+        self,
+        global: &Global,
+        mut context: Context,
+    ) -> Result<Exit, Failure> {
         let (mut changes, mut ticks) = (Changes::default(), tokio::time::interval(EVERY));
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (mut accounts, mut last) = (None, Last::default());
         loop {
             ticks.tick().await;
-            if changes.are_there(context).await {
-                match self.read(context).await {
+            let mut trouble = None;
+            match context.changed(global) {
+                Ok(None) => {}
+                Ok(Some(changed)) => context = changed,
+                // What was in effect stays so, and the accounts are shown by it.
+                Err(failure) => trouble = Some(failure),
+            }
+            if changes.are_there(&context).await {
+                match self.read(&context).await {
                     Ok(read) => {
                         changes.were_read(read.iter().map(|account| &account.credential.pool));
                         accounts = Some(read);
                     }
                     // What was never read is the same failure as without `--watch`.
                     Err(failure) if accounts.is_none() => return Err(failure),
-                    Err(failure) => last.warn(&failure),
+                    Err(failure) => trouble = Some(failure),
                 }
+            }
+            if last.warn(trouble.as_ref())
+                && let Ok(again) = Context::quiet(global, None)
+            {
+                // Another vault may have taken the place of the one that was opened.
+                context = again;
             }
             if let Some(accounts) = &accounts {
                 match self.output.json {
@@ -55,6 +73,8 @@ struct Last {
     text: String,
     /// How many lines of a terminal that took.
     lines: usize,
+    /// Whether something else was written below it.
+    is_torn: bool,
     warning: String,
 }
 
@@ -83,7 +103,8 @@ impl Last {
         if let Some((height, _)) = terminal.size_checked().filter(|_| output::is_for_a_person()) {
             text = top_of(&text, usize::from(height));
         }
-        if text == self.text {
+        let is_torn = std::mem::take(&mut self.is_torn);
+        if text == self.text && !is_torn {
             return Ok(());
         }
         if output::is_for_a_person() {
@@ -98,14 +119,19 @@ impl Last {
         Ok(())
     }
 
-    /// Says once why the accounts can't be read now.
-    fn warn(&mut self, failure: &Failure) {
-        if self.warning != failure.message() {
-            output::warn_of(failure);
-            failure.message().clone_into(&mut self.warning);
-            // The table begins anew below it.
-            (self.lines, self.text) = (0, String::new());
+    /// Says once why the settings or the accounts can't be read now, and returns whether it was said.
+    fn warn(&mut self, failure: Option<&Failure>) -> bool {
+        let warning = failure.map(Failure::message).unwrap_or_default();
+        if self.warning == warning {
+            return false;
         }
+        warning.clone_into(&mut self.warning);
+        if let Some(failure) = failure {
+            output::warn_of(failure);
+            // The table begins anew below it. For a script nothing has changed.
+            (self.lines, self.is_torn) = (0, true);
+        }
+        failure.is_some()
     }
 }
 

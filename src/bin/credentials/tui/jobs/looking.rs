@@ -1,6 +1,6 @@
 //! Looks at the vault again and again, so that what other programs change is shown within a second.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use tower_credentials::PoolKey;
 
@@ -20,11 +20,14 @@ pub(super) async fn look_again_and_again(shared: Arc<Shared>) {
     let mut trouble: Option<Failed> = None;
     loop {
         if let Err(failure) = look_if_needed(&shared, &mut changes, &mut trouble).await {
-            changes.force();
             let now = failed(&failure);
             if trouble.as_ref() != Some(&now) {
                 shared.tell(Update::NotLooked(now.clone()));
                 trouble = Some(now);
+                // Another vault may have taken the place of the one that was opened.
+                if let Ok(again) = Context::quiet(&shared.global, None) {
+                    shared.context.send_replace(Arc::new(again));
+                }
             }
         }
         tokio::select! {
@@ -40,18 +43,21 @@ async fn look_if_needed(
     changes: &mut Changes,
     trouble: &mut Option<Failed>,
 ) -> Result<(), Failure> {
-    if trouble.is_some() || changes.has_other_settings(&shared.context()) {
-        let context = Arc::new(Context::quiet(&shared.global, None)?);
-        *shared.context.lock().unwrap_or_else(PoisonError::into_inner) = context;
-    }
-    let context = shared.context();
+    let mut context = shared.context();
+    // If they are wrong, those before stay in effect.
+    let settings = context.changed(&shared.global).map(|changed| {
+        if let Some(changed) = changed {
+            context = Arc::new(changed);
+            shared.context.send_replace(context.clone());
+        }
+    });
     if changes.are_there(&context).await {
-        let look = look(&context).await?;
+        let look = look(&context).await.inspect_err(|_| changes.force())?;
         changes.were_read(look.accounts.iter().map(Seen::pool));
         *trouble = None;
         shared.tell(Update::Looked(Box::new(look)));
     }
-    Ok(())
+    settings
 }
 
 /// Reads the vault.

@@ -1,18 +1,20 @@
 //! What the screen asks for is done here: by the commands, so that both do the same and say the same.
 
+mod explaining;
 mod looking;
+mod recalling;
 mod renewing;
 mod signing_in;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::{AbortHandle, JoinError, JoinSet};
 use tower_credentials::CredentialId;
 use zeroize::Zeroizing;
 
 use super::state::account::Level;
-use super::state::job::{Failed, Job, Look, Update};
+use super::state::job::{Failed, Job, Update};
 use crate::commands::config::set_mode;
 use crate::commands::logout::Logout;
 use crate::commands::order::{Activate, Move, Tier};
@@ -22,13 +24,13 @@ use crate::commands::test::Test;
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
 use crate::options::{Global, OneAccount, SomeAccounts};
-use crate::output;
+use crate::{output, recorder};
 
 /// What all jobs share.
 pub(super) struct Shared {
     global: Global,
     /// The settings and the vault; made anew when the settings file changes.
-    context: Mutex<Arc<Context>>,
+    context: watch::Sender<Arc<Context>>,
     updates: mpsc::UnboundedSender<Update>,
     /// Something was changed here: look now.
     changed: Notify,
@@ -36,7 +38,7 @@ pub(super) struct Shared {
 
 impl Shared {
     fn context(&self) -> Arc<Context> {
-        self.context.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.context.borrow().clone()
     }
 
     fn tell(&self, update: Update) {
@@ -60,10 +62,11 @@ impl Worker {
         context: Context,
         updates: mpsc::UnboundedSender<Update>,
     ) -> Self {
-        let (context, changed) = (Mutex::new(Arc::new(context)), Notify::new());
+        let (context, changed) = (watch::Sender::new(Arc::new(context)), Notify::new());
         let shared = Arc::new(Shared { global: global.clone(), context, updates, changed });
         let mut running = JoinSet::new();
         running.spawn(looking::look_again_and_again(shared.clone()));
+        running.spawn(recalling::recall(shared.clone()));
         Self { shared, running, number: 0, sign_in: None }
     }
 
@@ -97,6 +100,7 @@ impl Worker {
                 }
             }
             Job::StopSignIn => self.stop_sign_in(),
+            Job::Why(pool) => drop(self.running.spawn(explaining::explain(self.shared.clone(), pool))),
             job => self.spawn(job),
         }
     }
@@ -115,6 +119,8 @@ impl Worker {
         self.running.spawn(async move {
             let context = shared.context();
             let done = run(&shared, &context, job).await.map_err(|failure| failed(&failure));
+            // The history has it before the screen ends.
+            recorder::write().await;
             shared.changed.notify_one();
             shared.tell(Update::Ended(number, done));
         });
@@ -189,7 +195,9 @@ async fn test(shared: &Shared, context: &Context, id: Option<CredentialId>) -> R
     Ok(())
 }
 
-/// Looks at the vault once.
-pub(super) async fn look_once(context: &Context) -> Result<Look, Failure> {
-    looking::look(context).await
+/// Looks once at the vault and its history.
+pub(super) async fn look_once(context: &Context) -> Result<[Update; 2], Failure> {
+    let look = Box::new(looking::look(context).await?);
+    let happened = recalling::read(context, &mut context.history().follow()).await;
+    Ok([Update::Looked(look), Update::Happened(happened)])
 }

@@ -10,6 +10,7 @@ use zeroize::Zeroizing;
 use super::{Shared, failed};
 use crate::commands::login::Login;
 use crate::failure::Failure;
+use crate::recorder;
 use crate::time::now;
 use crate::tui::state::job::{Prompt, Request, Step, Update, Way};
 
@@ -39,7 +40,9 @@ async fn sign_in(
     let flow = match request.way {
         Way::Key(key) => {
             let key = SecretString::from(key.as_str());
-            return login.store_key(&context, request.pool, key).await.map(drop);
+            login.store_key(&context, request.pool, key).await?;
+            recorder::write().await;
+            return Ok(());
         }
         Way::Flow(flow) => flow,
     };
@@ -49,6 +52,7 @@ async fn sign_in(
     shared.tell(Update::SignIn(Step::Waits(prompt)));
     let signed_in = follow(shared, &mut sign_in, &mut pasted, &mut takes_paste).await?;
     login.store(&context, &request.pool, &signed_in).await?;
+    recorder::write().await;
     shared.tell(Update::SignIn(Step::Done));
     shared.changed.notify_one();
     // A browser that loads its last page again gets it for a moment.

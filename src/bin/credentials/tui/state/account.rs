@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use tower_credentials::rate_limit::Window;
 use tower_credentials::{CredentialId, PoolKey, Timestamp};
 
-use crate::account::{self, Account, State};
+use crate::account::{self, Account, State, allowance};
 use crate::output::plain;
 
 /// An account, as it was when the vault was read.
@@ -20,33 +21,6 @@ pub(in crate::tui) struct Seen {
     pub(in crate::tui) place: usize,
     /// How many its tier has.
     pub(in crate::tui) of: usize,
-    /// What the vendor said is left of its limits; see [`windows`](Self::windows). Empty if it said nothing.
-    pub(in crate::tui) left: Vec<Window>,
-}
-
-/// What is left of a limit, as the vendor's last response had it.
-#[derive(Clone)]
-pub(in crate::tui) struct Window {
-    pub(in crate::tui) name: String,
-    /// Of a thousand.
-    pub(in crate::tui) permille: u16,
-    pub(in crate::tui) resets_at: Option<Timestamp>,
-    pub(in crate::tui) said_at: Timestamp,
-}
-
-impl Window {
-    /// Those whose remaining part is known. A bar needs one.
-    fn of(account: &Account) -> Vec<Self> {
-        let known = account.standing.allowance.iter().filter_map(|window| {
-            Some(Self {
-                name: window.name.to_string(),
-                permille: window.left?,
-                resets_at: window.resets_at,
-                said_at: window.said_at,
-            })
-        });
-        known.collect()
-    }
 }
 
 /// How good something is. A sign or a word says the same, for terminals without colours.
@@ -78,19 +52,14 @@ impl Condition {
 impl Seen {
     pub(in crate::tui) fn new(account: Account, now: Timestamp) -> Self {
         let name = plain(&account::name(&account.credential));
-        let (in_full, left) = (String::new(), Window::of(&account));
-        let mut seen = Self { account, name, in_full, trouble: None, place: 1, of: 1, left };
-        seen.in_full = seen.describe(now);
-        seen
+        let in_full = plain(&console::strip_ansi_codes(&account.describe_state(now)));
+        Self { account, name, in_full, trouble: None, place: 1, of: 1 }
     }
 
-    /// What is left of its limits, as long as that may be true.
-    pub(in crate::tui) fn windows(&self, now: Timestamp) -> impl Iterator<Item = &Window> {
-        self.left.iter().filter(move |window| window.resets_at.is_none_or(|reset| reset > now))
-    }
-
-    fn describe(&self, now: Timestamp) -> String {
-        plain(&console::strip_ansi_codes(&self.account.describe_state(now)))
+    /// What is left of its limits, as far as its vendor has said it and that may be true.
+    pub(in crate::tui) fn windows(&self, now: Timestamp) -> impl Iterator<Item = (&Window, String)> {
+        let known = |window| Some((window, allowance::left(window)?));
+        self.account.windows(now).filter_map(known)
     }
 
     pub(in crate::tui) fn id(&self) -> CredentialId {

@@ -2,11 +2,11 @@
 
 use super::State;
 use super::account::{Level, Seen};
-use super::front::{About, Choice, Front, Item, Menu, Purpose, Question, Reading, Typing, Wanted};
+use super::front::{About, Front, Purpose, Reading, Typing};
 use super::job::{Failed, Job, Provider};
 use super::list::Sort;
 use super::typing::Line;
-use crate::tui::keys::{self, Chord, Code, Place};
+use crate::tui::keys::{self, Chord, Code};
 
 /// What a key does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,6 +64,11 @@ impl State {
         }
     }
 
+    /// The program was stopped, and goes on.
+    pub(in crate::tui) fn go_on(&mut self) {
+        self.jobs.push(Job::GoOn);
+    }
+
     /// Takes a text that is pasted.
     pub(in crate::tui) fn paste(&mut self, text: &str) {
         if let Some(line) = self.line() {
@@ -89,13 +94,17 @@ impl State {
     fn line(&mut self) -> Option<&mut Line> {
         match &mut self.front {
             Some(Front::Line(typing)) => Some(&mut typing.line),
+            Some(Front::Text(reading)) => reading.find.as_mut(),
             Some(Front::SignIn(sign_in)) => Some(&mut sign_in.line),
             _ => None,
         }
     }
 
-    /// The filter is shown while it is typed.
+    /// What is looked for is shown while it is typed.
     fn typed(&mut self) {
+        if let Some(Front::Text(reading)) = &mut self.front {
+            reading.top = 0;
+        }
         if let Some(Front::Line(Typing { purpose: Purpose::Filter, line, .. })) = &self.front {
             self.list.filter = line.text().to_owned();
             self.list.lay_out(&self.accounts, self.now);
@@ -111,9 +120,17 @@ impl State {
             Action::Last => self.go(isize::MAX),
             Action::NextToDo => self.next_to_do(),
             Action::Details => self.read(About::Account),
-            Action::Why => self.read(About::Why),
+            Action::Why => {
+                self.read(About::Why);
+                self.chosen().map(Seen::id).into_iter().for_each(|id| self.ask_why(id));
+            }
             Action::Settings => self.open("Settings", About::Settings),
-            Action::Help => self.open("Keys", About::Keys(self.place())),
+            Action::Help => {
+                self.open("Keys", About::Keys(self.place()));
+                if let Some(Front::Text(reading)) = &mut self.front {
+                    reading.find = Some(Line::new(""));
+                }
+            }
             Action::UseFirst => self.ask(|seen| Job::First(seen.id())),
             Action::MovePlace => {
                 let is_up = chord.code == Code::Char('[');
@@ -201,7 +218,7 @@ impl State {
         }
     }
 
-    fn none_is_chosen(&mut self) {
+    pub(super) fn none_is_chosen(&mut self) {
         let (why, way_out) = match self.accounts.is_empty() {
             true => ("there are no accounts yet", "n adds one"),
             false => ("no account is chosen", "Esc takes the filter away"),
@@ -248,41 +265,7 @@ impl State {
     }
 
     fn open(&mut self, title: &str, about: About) {
-        self.front = Some(Front::Text(Reading { title: title.to_owned(), about, top: 0 }));
-    }
-
-    fn remove(&mut self) {
-        let Some(seen) = self.chosen() else { return self.none_is_chosen() };
-        self.front = Some(Front::Question(Question {
-            text: format!("Remove {} from the vault?", seen.name),
-            note: "The vendor is not told: its page ends the session there.".to_owned(),
-            job: Some(Job::Remove(seen.id())),
-        }));
-    }
-
-    fn confirm(&mut self) {
-        if let Some(Front::Question(question)) = self.front.take() {
-            self.jobs.extend(question.job);
-        }
-    }
-
-    fn rename(&mut self) {
-        let Some(seen) = self.chosen() else { return self.none_is_chosen() };
-        self.front = Some(Front::Line(Typing {
-            title: format!("Rename {}", seen.name),
-            note: "The new label, which no other account of the provider may have".to_owned(),
-            line: Line::new(&seen.label()),
-            purpose: Purpose::Rename(seen.id()),
-        }));
-    }
-
-    fn filter(&mut self) {
-        self.front = Some(Front::Line(Typing {
-            title: "Find".to_owned(),
-            note: "A part of the name, the state or the kind".to_owned(),
-            line: Line::new(&self.list.filter),
-            purpose: Purpose::Filter,
-        }));
+        self.front = Some(Front::Text(Reading { title: title.to_owned(), about, top: 0, find: None }));
     }
 
     fn sort(&mut self, chord: Chord) {
@@ -301,73 +284,7 @@ impl State {
         }
     }
 
-    fn choose_mode(&mut self) {
-        let Some(seen) = self.chosen() else { return self.none_is_chosen() };
-        let name = seen.pool().provider().to_owned();
-        let Some(provider) = self.providers.iter().find(|known| known.pool.provider() == name) else {
-            return self.fail(Failed {
-                why: format!("the settings have no provider {name}"),
-                way_out: Some(", shows the settings".to_owned()),
-            });
-        };
-        let items = tower_credentials::Mode::VALUES.map(|mode| Item {
-            text: mode.as_str().to_owned(),
-            note: takes(mode).to_owned(),
-            choice: Choice::Mode(name.clone(), mode),
-        });
-        let at = items.iter().position(|item| item.text == provider.mode.as_str()).unwrap_or(0);
-        let title = format!("Which accounts do requests to {name} take?");
-        self.front = Some(Front::Menu(Menu { title, items: items.into(), at }));
-    }
-
-    fn sign_in_again(&mut self) {
-        let Some(seen) = self.chosen() else { return self.none_is_chosen() };
-        let credential = &seen.account.credential;
-        let wanted =
-            Wanted { pool: credential.pool.clone(), replaced: Some(credential.label.to_string()) };
-        if let Some(variable) = credential.label.strip_prefix('$') {
-            return self.fail(Failed {
-                why: format!("{} is a key of the environment", seen.name),
-                way_out: Some(format!("set {variable} to another key")),
-            });
-        }
-        let is_key = credential.kind == tower_credentials::Kind::Api;
-        match self.provider(credential.pool.provider()).cloned() {
-            _ if is_key => self.ask_key(wanted),
-            Some(provider) => self.choose_way(&provider, wanted, false),
-            None => self.fail(Failed {
-                why: format!("the settings have no provider {}", wanted.pool.provider()),
-                way_out: Some(", shows the settings".to_owned()),
-            }),
-        }
-    }
-
     pub(super) fn provider(&self, name: &str) -> Option<&Provider> {
         self.providers.iter().find(|known| known.pool.provider() == name)
-    }
-}
-
-/// Returns what a mode takes, in words.
-pub(in crate::tui) fn takes(mode: tower_credentials::Mode) -> &'static str {
-    use tower_credentials::Mode;
-    match mode {
-        Mode::Auto => "sign-ins if there are any, else keys",
-        Mode::Api => "only keys",
-        Mode::Subscription => "only sign-ins",
-        _ => "sign-ins first, then keys",
-    }
-}
-
-impl Place {
-    /// The name of the place, over its keys.
-    pub(in crate::tui) fn name(self) -> &'static str {
-        match self {
-            Self::List => "the list",
-            Self::Text => "a text",
-            Self::Menu => "a menu",
-            Self::Question => "a question",
-            Self::Line => "a line to type",
-            Self::SignIn => "a sign-in",
-        }
     }
 }

@@ -20,6 +20,7 @@ pub(in crate::tui) enum Front {
 impl Front {
     pub(in crate::tui) fn place(&self) -> Place {
         match self {
+            Self::Text(reading) if reading.find.is_some() => Place::Keys,
             Self::Text(_) => Place::Text,
             Self::Menu(_) => Place::Menu,
             Self::Question(_) => Place::Question,
@@ -35,6 +36,8 @@ pub(in crate::tui) struct Reading {
     pub(in crate::tui) about: About,
     /// The first line that is shown; the view keeps it within the text.
     pub(in crate::tui) top: usize,
+    /// What a line must have in it to be shown, if one can look for something.
+    pub(in crate::tui) find: Option<Line>,
 }
 
 /// What a text is about. It is written anew for each frame, since it may have countdowns.

@@ -5,6 +5,8 @@ use tower_credentials::{CredentialId, Mode, PoolKey, Timestamp};
 use zeroize::Zeroizing;
 
 use super::account::{Level, Seen};
+use super::history::Happened;
+use super::why::Told;
 
 /// Something to do. The vault is changed as by the commands.
 pub(in crate::tui) enum Job {
@@ -22,6 +24,8 @@ pub(in crate::tui) enum Job {
     Test(Option<CredentialId>),
     /// Renews the token of an account.
     Renew(CredentialId),
+    /// Asks a pool which account its next request takes, and why no other.
+    Why(PoolKey),
     /// Sets which kinds of accounts a provider takes.
     Mode(String, Mode),
     SignIn(Box<Request>),
@@ -31,6 +35,8 @@ pub(in crate::tui) enum Job {
     OpenPage(String),
     Copy(String),
     Suspend,
+    /// The program was stopped, and goes on.
+    GoOn,
     Redraw,
 }
 
@@ -53,6 +59,10 @@ pub(in crate::tui) enum Way {
 pub(in crate::tui) enum Update {
     /// The vault was read.
     Looked(Box<Look>),
+    /// The history was read.
+    Happened(Happened),
+    /// What a pool has said of its accounts.
+    Explained(PoolKey, Result<Told, Failed>),
     /// The vault, or the settings, could not be read.
     NotLooked(Failed),
     /// The account was tested, or a job is done that says nothing else.

@@ -70,7 +70,7 @@ impl List {
                 Sort::Place => (one.account.tier, one.place).cmp(&(other.account.tier, other.place)),
                 Sort::Name => one.name.cmp(&other.name),
                 Sort::State => rank(one, now).cmp(&rank(other, now)),
-                Sort::Left => least(one).cmp(&least(other)),
+                Sort::Left => least(one, now).cmp(&least(other, now)),
                 Sort::Used => used(other).cmp(&used(one)),
             };
             let order = if self.is_reversed { order.reverse() } else { order };
@@ -176,8 +176,8 @@ fn rank(seen: &Seen, now: Timestamp) -> u8 {
 }
 
 /// What is left of its scarcest limit. Those of which nothing is known come last.
-fn least(seen: &Seen) -> u16 {
-    seen.left.iter().map(|window| window.permille).min().unwrap_or(u16::MAX)
+fn least(seen: &Seen, now: Timestamp) -> u16 {
+    seen.account.windows(now).filter_map(|window| window.left).min().unwrap_or(u16::MAX)
 }
 
 fn used(seen: &Seen) -> Option<Timestamp> {

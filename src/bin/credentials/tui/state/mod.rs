@@ -2,12 +2,14 @@
 
 pub(super) mod account;
 mod acting;
+mod asking;
 pub(super) mod front;
 pub(super) mod history;
 pub(super) mod job;
 pub(super) mod list;
 mod signing_in;
 pub(super) mod typing;
+pub(super) mod why;
 
 use std::time::Duration;
 
@@ -21,6 +23,9 @@ use front::Front;
 use history::History;
 use job::{Failed, Job, Look, Provider, Update};
 use list::List;
+use why::Why;
+
+use crate::time::Zone;
 
 /// How long it is shown that something went well. What did not is shown until it is taken away.
 const WELL: Duration = Duration::from_secs(8);
@@ -31,6 +36,8 @@ const LINES: usize = 4;
 /// All that the screen is about.
 pub(super) struct State {
     pub(super) now: Timestamp,
+    /// Whose times of day are shown.
+    pub(super) zone: Zone,
     /// Whether the vault was read once.
     pub(super) has_looked: bool,
     pub(super) accounts: Vec<Seen>,
@@ -42,6 +49,8 @@ pub(super) struct State {
     pub(super) only_this: bool,
     pub(super) only_errors: bool,
     pub(super) front: Option<Front>,
+    /// What was asked of a pool last.
+    pub(super) why: Option<Why>,
     /// Why the vault can't be read now.
     pub(super) trouble: Option<Failed>,
     pub(super) notice: Option<Notice>,
@@ -62,6 +71,7 @@ impl State {
     pub(super) fn new(now: Timestamp) -> Self {
         Self {
             now,
+            zone: Zone::Local,
             has_looked: false,
             accounts: Vec::new(),
             damaged: Vec::new(),
@@ -72,6 +82,7 @@ impl State {
             only_this: false,
             only_errors: false,
             front: None,
+            why: None,
             trouble: None,
             notice: None,
             under_way: Vec::new(),
@@ -113,6 +124,8 @@ impl State {
     /// Time goes on.
     pub(super) fn tick(&mut self, now: Timestamp) {
         self.now = now;
+        self.history.tick(now);
+        self.ask_why_again();
         let is_old = |notice: &Notice| {
             matches!(notice.level, Level::Good | Level::Quiet) && now.since(notice.since) > WELL
         };
@@ -125,6 +138,8 @@ impl State {
     pub(super) fn update(&mut self, update: Update) {
         match update {
             Update::Looked(look) => self.look(*look),
+            Update::Happened(happened) => self.history.take(happened),
+            Update::Explained(pool, told) => self.hear_why(&pool, told),
             Update::NotLooked(failed) => self.trouble = Some(failed),
             Update::Began(number, id, what) => self.under_way.push((number, id, what)),
             Update::Ended(number, done) => {
@@ -135,15 +150,7 @@ impl State {
             }
             Update::Tested(id, level, text) => {
                 if let Some(seen) = self.account(id) {
-                    let (name, status) = (seen.name.clone(), None);
-                    self.history.add(history::Entry {
-                        at: self.now,
-                        id,
-                        name: name.clone(),
-                        status,
-                        text: format!("test: {text}"),
-                        level,
-                    });
+                    let name = seen.name.clone();
                     self.say(level, format!("{name} {text}"));
                 }
             }
@@ -154,9 +161,6 @@ impl State {
 
     fn look(&mut self, look: Look) {
         let Look { accounts, damaged, providers, settings } = look;
-        if self.has_looked {
-            self.history.compare(&self.accounts, &accounts, self.now);
-        }
         self.trouble = None;
         self.has_looked = true;
         (self.accounts, self.damaged) = (accounts, damaged);

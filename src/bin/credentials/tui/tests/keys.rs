@@ -224,38 +224,6 @@ fn a_mode_is_chosen_from_a_menu_that_begins_with_the_present_one() {
 }
 
 #[test]
-fn what_happens_between_two_looks_is_history() {
-    let mut state = demo::state();
-    let before = state.history.shown(None, false).count();
-    let mut look = demo::look(std::mem::take(&mut demo::state().accounts));
-    look.accounts[0].account.standing.paused = true;
-    look.accounts[1].account.standing.cooldowns.clear();
-    look.accounts[6].account.standing.last_response.as_mut().unwrap().at = NOW;
-    look.accounts.remove(5);
-    state.update(Update::Looked(Box::new(look)));
-    let new: Vec<_> = state
-        .history
-        .shown(None, false)
-        .take_while(|entry| entry.at == NOW)
-        .map(|entry| (entry.name.as_str(), entry.status, entry.text.as_str()))
-        .collect();
-    assert_eq!(state.history.shown(None, false).count(), before + 4);
-    for expected in [
-        ("anthropic/work", None, "paused"),
-        ("anthropic/private", None, "ready again"),
-        ("openai/team", Some(200), ""),
-        ("google/home", None, "removed"),
-    ] {
-        assert!(new.contains(&expected), "{expected:?} in {new:?}");
-    }
-    // Only this account's, and only errors.
-    press(&mut state, "je");
-    state.only_this = true;
-    let id = state.chosen().unwrap().id();
-    assert!(state.history.shown(Some(id), true).all(|entry| entry.name == "anthropic/private"));
-}
-
-#[test]
 fn what_is_about_an_account_closes_when_that_is_removed_elsewhere() {
     let mut state = demo::state();
     press(&mut state, "R");

@@ -4,6 +4,7 @@ mod colors;
 mod frames;
 mod keys;
 mod screens;
+mod texts;
 
 use tower_credentials::Kind;
 
@@ -38,7 +39,7 @@ fn chosen(state: &State) -> String {
 
 /// A screen with so many accounts.
 fn many(count: u32) -> State {
-    let mut state = State::new(demo::NOW);
+    let mut state = demo::new();
     let of = usize::try_from(count).unwrap();
     let made = |number: u32| {
         let place = usize::try_from(number).unwrap() + 1;

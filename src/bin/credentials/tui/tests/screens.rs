@@ -9,6 +9,7 @@ use crate::tui::demo::{Made, NOW};
 use crate::tui::keys::Code;
 use crate::tui::printed;
 use crate::tui::state::State;
+use crate::tui::state::history::Happened;
 use crate::tui::state::job::{Failed, Prompt, Step, Update};
 
 const SIZES: [(u16, u16); 4] = [(40, 12), (80, 24), (120, 40), (200, 60)];
@@ -41,15 +42,16 @@ fn the_list_with_every_state_of_an_account() {
 #[test]
 fn an_empty_vault_leads_to_the_first_account() {
     check("empty", || {
-        let mut state = State::new(NOW);
+        let mut state = demo::new();
         state.update(Update::Looked(Box::new(demo::look(Vec::new()))));
+        state.update(Update::Happened(Happened { is_all: true, events: Vec::new(), note: None }));
         state
     });
 }
 
 #[test]
 fn before_the_vault_is_read_that_is_said() {
-    check("reading", || State::new(NOW));
+    check("reading", demo::new);
 }
 
 #[test]
@@ -84,6 +86,28 @@ fn a_vault_that_cannot_be_read_any_more_keeps_the_list_and_says_why() {
 #[test]
 fn the_keys_of_the_list() {
     check("keys", || with("?"));
+}
+
+#[test]
+fn the_keys_with_a_word_in_them() {
+    check("find-key", || with("?hist"));
+}
+
+#[test]
+fn a_history_that_is_switched_off_says_so_above_what_was_recorded_before() {
+    let note =
+        "not recorded: `vault.history` is false in /home/alice/.config/tower-credentials/config.toml";
+    let off = |mut state: State, is_all| {
+        let (events, note) = (Vec::new(), Some(note.to_owned()));
+        state.update(Update::Happened(Happened { is_all, events, note }));
+        state
+    };
+    check("history-off", || off(demo::state(), false));
+    for (width, height) in SIZES {
+        let screen = printed(off(demo::state(), true), width, height).unwrap();
+        assert!(width < 60 || screen.contains("not recorded: `vault.history` is false"), "{screen}");
+        assert!(!screen.contains("nothing has happened"), "{screen}");
+    }
 }
 
 #[test]
@@ -190,7 +214,12 @@ fn all_that_is_known_of_an_account() {
 
 #[test]
 fn why_each_account_of_a_provider_is_used_or_not() {
-    check("why", || with("jw"));
+    check("why", || {
+        let mut state = with("jw");
+        let pool = state.chosen().unwrap().pool().clone();
+        state.update(Update::Explained(pool.clone(), Ok(demo::told(&pool))));
+        state
+    });
 }
 
 #[test]
@@ -206,7 +235,7 @@ fn the_settings() {
 #[test]
 fn names_of_others_do_not_move_the_cursor_and_wide_ones_stay_in_their_column() {
     check("names", || {
-        let mut state = State::new(NOW);
+        let mut state = demo::new();
         let names = [
             "語語語語語語語語語語語語語",
             "a\u{1b}[2Jb\u{202e}c",
@@ -232,6 +261,8 @@ fn the_documents_have_the_screen_as_it_is_and_every_key_of_the_list() {
         let screen = printed(demo::state(), width, height).unwrap();
         assert!(document.contains(&screen), "{width}x{height}:\n{screen}");
     }
+    let too_long = guide.lines().find(|line| line.chars().count() > 120);
+    assert_eq!(too_long, None, "no line is wider than the screen that is shown there");
     for binding in crate::tui::keys::of(crate::tui::keys::Place::List) {
         let row = format!("| `{}` | {} |", binding.keys, binding.what);
         assert!(guide.contains(&row), "{row}");

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use super::paint::{Canvas, Theme, bar, sparkline};
-use crate::time::brief;
+use crate::time::{ago, brief};
 use crate::tui::state::State;
-use crate::tui::state::account::{Level, Seen, Window, countdown, short};
+use crate::tui::state::account::{Level, Seen, countdown};
 
 pub(super) fn draw(canvas: &mut Canvas<'_>, state: &State) {
     let Some(seen) = state.chosen() else { return };
@@ -82,44 +82,48 @@ fn column(canvas: &mut Canvas<'_>, state: &State, seen: &Seen) {
         };
         at = canvas.lines(VALUES, at, [value], style);
     }
-    let left: Vec<_> = seen.windows(state.now).collect();
-    at = limits(canvas, state, &left, at + 1);
+    at = limits(canvas, state, seen, at + 1);
     day(canvas, state, seen, at);
 }
 
-/// What is left, as bars, with their age.
-pub(super) fn limits(canvas: &mut Canvas<'_>, state: &State, left: &[&Window], mut at: usize) -> usize {
+/// What is left, with its age. What is said as a part is a bar.
+fn limits(canvas: &mut Canvas<'_>, state: &State, seen: &Seen, mut at: usize) -> usize {
     const ROOM: usize = 14;
-    let Some(said_at) = left.iter().map(|window| window.said_at).min() else { return at };
-    let age = short(state.now.since(said_at));
-    canvas.put(1, at, &format!("LEFT, as the vendor said {age} ago"), Theme::strong());
+    let now = state.now;
+    let Some(said_at) = seen.windows(now).map(|(window, _)| window.said_at).min() else { return at };
+    let age = ago(said_at, now);
+    canvas.put(1, at, &format!("LEFT, as the vendor said {age}"), Theme::strong());
     at += 1;
-    for window in left {
-        let level = match window.permille {
-            0..100 => Level::Bad,
-            100..300 => Level::Doubtful,
-            _ => Level::Good,
-        };
+    for (window, left) in seen.windows(now) {
         canvas.put_in(1, at, 9, &crate::output::plain(&window.name), Theme::plain());
-        let style = canvas.theme.of(level);
-        let after = canvas.put(VALUES, at, &bar(window.permille, ROOM), style);
-        let after = canvas.put(after, at, &format!("{:>4}%", window.permille / 10), Theme::plain());
-        let resets = window.resets_at.filter(|at| *at > state.now);
-        let resets = resets.map(|at| countdown(at.since(state.now))).unwrap_or_default();
+        let style = canvas.theme.of(level_of(window.left));
+        let drawn = window.left.map_or_else(|| " ".repeat(ROOM), |left| bar(left, ROOM));
+        let after = canvas.put(VALUES, at, &drawn, style);
+        let after = canvas.put(after, at, &format!("{left:>5}"), Theme::plain());
+        let resets = window.resets_at.map(|at| countdown(at.since(now))).unwrap_or_default();
         canvas.put(after + 2, at, &resets, Theme::quiet());
         at += 1;
     }
     at + 1
 }
 
-/// The responses of the last day, as far as this screen has seen them.
+/// How good it is that so many thousandths are left.
+fn level_of(left: Option<u16>) -> Level {
+    match left {
+        Some(0..100) => Level::Bad,
+        Some(100..300) => Level::Doubtful,
+        _ => Level::Good,
+    }
+}
+
+/// The responses of the last day, as far as they are recorded.
 fn day(canvas: &mut Canvas<'_>, state: &State, seen: &Seen, at: usize) {
     let day = state.history.day(seen.id(), state.now);
     let count: u64 = day.hours.iter().sum();
     if count == 0 || at + 1 >= canvas.height() {
         return;
     }
-    let mut text = format!("{count} responses");
+    let mut text = if count == 1 { "1 response".to_owned() } else { format!("{count} responses") };
     for (status, count) in &day.errors {
         text.push_str(&format!(", {count} × {status}"));
     }

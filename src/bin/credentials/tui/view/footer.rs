@@ -9,6 +9,7 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, state: &State) {
     let mut parts: Vec<(&str, &str)> = match place {
         Place::List | Place::Menu => vec![("↑↓", "choose")],
         Place::Text => vec![("↑↓", "scroll")],
+        Place::Keys => vec![("↑↓", "scroll"), ("a–z", "find")],
         _ => Vec::new(),
     };
     let mut last = Vec::new();

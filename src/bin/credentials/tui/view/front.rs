@@ -13,10 +13,7 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, state: &mut State) -> Option<(u16, u
     // A text is taken out, since it is about the rest of the state.
     let mut front = state.front.take()?;
     let cursor = match &mut front {
-        Front::Text(reading) => {
-            text::draw(canvas, state, reading);
-            None
-        }
+        Front::Text(reading) => text::draw(canvas, state, reading),
         Front::Menu(shown) => {
             menu(canvas, shown);
             None

@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 
 use super::paint::{Canvas, Theme};
 use crate::account::State as Standing;
-use crate::time::rfc3339;
 use crate::tui::state::State;
 use crate::tui::state::account::Seen;
 
 pub(super) fn draw(canvas: &mut Canvas<'_>, state: &State) {
+    let short = state.zone.time_of_day(state.now);
     // The date is known.
-    let clock = rfc3339(state.now).get(11..19).unwrap_or_default().to_owned() + " UTC";
+    let clock = format!("{short} {}", state.zone.name(state.now));
     let mut after = canvas.put(1, 0, "credentials", Theme::strong());
     after = canvas.put(after + 2, 0, &count(state), Theme::plain());
     if !state.list.filter.is_empty() {
@@ -20,9 +20,8 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, state: &State) {
         let what = state.under_way.last().map_or("", |(.., what)| what);
         after = canvas.put(after + 2, 0, &format!("{what} …"), Theme::strong());
     }
-    let short = clock.trim_end_matches(" UTC");
     let fits = after + clock.len() + 1 < canvas.width();
-    canvas.put_last(after, 0, if fits { &clock } else { short }, Theme::quiet());
+    canvas.put_last(after, 0, if fits { &clock } else { &short }, Theme::quiet());
 }
 
 /// Returns how many accounts there are, and how many are how.

@@ -1,7 +1,7 @@
 //! What has happened, the latest first.
 
 use super::paint::{Canvas, Theme};
-use crate::time::rfc3339;
+use crate::time::Zone;
 use crate::tui::state::State;
 use crate::tui::state::account::{Level, Seen};
 use crate::tui::state::history::Entry;
@@ -24,29 +24,35 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, state: &State) {
         canvas.put_last(after, 0, "f of this one   e only errors", Theme::quiet());
         line = 1;
     }
+    if let Some(note) = &state.history.note {
+        canvas.put(1, line, note, canvas.theme.of(Level::Doubtful));
+        line += 1;
+    }
     let mut entries = state.history.shown(only, state.only_errors).peekable();
-    if entries.peek().is_none() {
-        let text = match canvas.height() < WITH_HEAD && (state.only_this || state.only_errors) {
-            true => format!("nothing has happened {of}"),
-            false => "nothing has happened since this screen was opened".to_owned(),
+    if entries.peek().is_none() && state.history.note.is_none() {
+        let is_of_some = canvas.height() < WITH_HEAD && (state.only_this || state.only_errors);
+        let text = match state.history.is_read {
+            false => "reading the history".to_owned(),
+            true if is_of_some => format!("nothing has happened {of} in the last day"),
+            true => "nothing has happened in the last day".to_owned(),
         };
         canvas.put(1, line, &text, Theme::quiet());
     }
     for entry in entries.take(canvas.height().saturating_sub(line)) {
-        draw_entry(canvas, line, entry);
+        draw_entry(canvas, line, state.zone, entry);
         line += 1;
     }
 }
 
-fn draw_entry(canvas: &mut Canvas<'_>, line: usize, entry: &Entry) {
+fn draw_entry(canvas: &mut Canvas<'_>, line: usize, zone: Zone, entry: &Entry) {
     let name = if canvas.width() >= 100 { 28 } else { 22 };
-    canvas.put(1, line, rfc3339(entry.at).get(11..19).unwrap_or_default(), Theme::quiet());
+    canvas.put(1, line, &zone.time_of_day(entry.at), Theme::quiet());
     canvas.put_in(11, line, name, &entry.name, Theme::plain());
     let style = match entry.level {
         Level::Quiet => Theme::plain(),
         level => canvas.theme.of(level),
     };
-    if let Some(status) = entry.status {
+    if let Some((status, _)) = entry.status {
         canvas.put(12 + name, line, &status.to_string(), style);
     }
     canvas.put(17 + name, line, &entry.text, style);

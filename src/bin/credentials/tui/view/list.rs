@@ -2,9 +2,9 @@
 
 use super::paint::{Canvas, Theme};
 use crate::account::Account;
-use crate::tui::state::State;
 use crate::tui::state::account::{Level, Seen, short};
 use crate::tui::state::list::{Row, Sort};
+use crate::tui::state::{State, history};
 use tower_credentials::PoolKey;
 
 /// Where the columns begin. At a narrow screen there is only the account and its state.
@@ -143,8 +143,7 @@ fn account(
 
 /// What is left of the first two limits.
 fn left(seen: &Seen, state: &State) -> String {
-    let parts: Vec<_> =
-        seen.windows(state.now).take(2).map(|left| format!("{}%", left.permille / 10)).collect();
+    let parts: Vec<_> = seen.windows(state.now).take(2).map(|(_, left)| left).collect();
     parts.join(" / ")
 }
 
@@ -158,9 +157,6 @@ fn last(seen: &Seen) -> String {
 }
 
 fn level_of(seen: &Seen) -> Level {
-    match seen.account.standing.last_response.map(|response| response.status) {
-        Some(429) => Level::Doubtful,
-        Some(200..400) | None => Level::Good,
-        Some(_) => Level::Bad,
-    }
+    let response = seen.account.standing.last_response;
+    response.map_or(Level::Good, |response| history::level_of(response.status))
 }

@@ -8,8 +8,10 @@ use tower_credentials::{
 };
 
 use super::{Line, Response};
-use crate::account::{self, Account, Identity};
+use crate::account::state::Account;
+use crate::account::{Identity, left_out};
 use crate::context::Context;
+use crate::naming::{name, reset};
 use crate::output::{WayOut, plain};
 use crate::shell::quoted;
 use crate::time::{brief, now, rfc3339};
@@ -47,7 +49,7 @@ impl<'a> Teller<'a> {
     pub(super) fn line(&self, explanation: &'a Explanation) -> Line<'a> {
         let Explanation { credential, is_next, availability, .. } = explanation;
         let told = self.tell(credential, availability);
-        let before = self.next.filter(|_| told.behind.is_some()).map(account::name);
+        let before = self.next.filter(|_| told.behind.is_some()).map(name);
         let is_tried = *is_next && matches!(availability, Availability::CoolingDown { .. });
         let why = match is_tried {
             true => format!("{}; it is tried all the same, since no account is ready", told.why),
@@ -55,7 +57,8 @@ impl<'a> Teller<'a> {
         };
         Line {
             account: Identity::of(credential),
-            name: account::name(credential),
+            id: credential.id,
+            name: name(credential),
             next: *is_next,
             state: told.state,
             why: plain(&why),
@@ -104,9 +107,9 @@ impl<'a> Teller<'a> {
                 Told { until: *until, ..told("at_cap", why) }
             }
             Availability::CoolingDown { cooldown } => {
-                let state = if cooldown.reason == Reason::Spent { "spent" } else { "cooling" };
+                let state = if is_spent(cooldown) { "spent" } else { "cooling" };
                 // A limit of one model is no trouble of the account's.
-                let way_out = way_out.unwrap_or_else(|| account::reset(credential));
+                let way_out = way_out.unwrap_or_else(|| reset(credential));
                 Told {
                     way_out: Some(way_out),
                     scope: cooldown.scope.as_ref(),
@@ -129,7 +132,7 @@ impl<'a> Teller<'a> {
             Availability::LeftOut { mode } => {
                 let why = account.and_then(|account| account.left_out);
                 let why = why.map_or_else(|| format!("mode {}", mode.as_str()), |why| why.to_string());
-                let way_out = Some(account::use_left_out(self.context, &credential.pool));
+                let way_out = Some(left_out::way_out(self.context, &credential.pool));
                 Told { way_out, ..told("not_used", format!("not used: {why}")) }
             }
             _ => told("unknown", "this version can't say why".to_owned()),
@@ -138,8 +141,8 @@ impl<'a> Teller<'a> {
 
     /// Says which account is taken before this one, and what changes that.
     fn place(&self, credential: &Metadata, behind: Behind) -> (String, Option<String>) {
-        let before = self.next.map(account::name).unwrap_or_default();
-        let quoted = quoted(account::name(credential));
+        let before = self.next.map(name).unwrap_or_default();
+        let quoted = quoted(name(credential));
         let ready = format!("ready, after {before}");
         match behind.by {
             Precedence::Tier => {
@@ -182,6 +185,11 @@ impl<'a> Teller<'a> {
         let by = cause.stated_by.as_ref().map(|by| format!(", the time is from {by}"));
         format!("response {} at {}{}", cause.status, rfc3339(cause.at), by.unwrap_or_default())
     }
+}
+
+/// Whether the account is out of money until the cooldown ends.
+pub(super) fn is_spent(cooldown: &Cooldown) -> bool {
+    cooldown.reason == Reason::Spent
 }
 
 /// Returns the word for it in `--json`, as in `list`.
