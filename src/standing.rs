@@ -5,6 +5,7 @@
 
 mod cause;
 mod health;
+mod quota;
 mod standings;
 
 use std::cmp::Reverse;
@@ -21,6 +22,7 @@ use crate::rate_limit::{MAX_STATED, MOST_WINDOWS, Window};
 pub(crate) use cause::Stated;
 pub use cause::{Cause, StatedBy};
 pub use health::Health;
+pub use quota::{Quota, QuotaName, StatedQuota};
 pub use standings::Standings;
 
 /// What a cooldown is limited to, such as a model's name. A request without a scope is affected only by cooldowns
@@ -109,6 +111,13 @@ pub struct Standing {
     /// The tier that a person has set; `None` means the default tier of its kind. See [`tier`](Self::tier).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tier: Option<u8>,
+    /// The quota that a person has set; `None` means that the vendor's word counts. See
+    /// [`shared_quota`](Self::shared_quota).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quota: Option<Quota>,
+    /// The quota that its vendor has named.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stated_quota: Option<StatedQuota>,
     /// The response to its latest request. Saved along with other changes, and on its own only
     /// [now and then](crate::PoolBuilder::save_last_responses_every), so that a successful request costs no write.
     #[serde(default, alias = "last_answer", skip_serializing_if = "Option::is_none")]
@@ -142,8 +151,9 @@ impl LastResponse {
 const MISDATED: Duration = Duration::from_secs(24 * 60 * 60);
 
 impl Standing {
-    /// Forgets what older secrets than this one have caused: the vendor's verdict, and refusals.
+    /// Forgets what older secrets than this one have caused: the vendor's verdict, refusals, and whose quota it is.
     pub(crate) fn forget_before(&mut self, current: Generation) {
+        self.stated_quota.take_if(|stated| stated.generation < current);
         if self.health.refused().is_some_and(|generation| generation < current) {
             self.health = Health::Good;
         }
@@ -212,15 +222,29 @@ impl Standing {
             }
             Change::Health(health) => self.health = health.clone(),
             Change::Reset => {
-                let Self { paused, tier, last_response, .. } = *self;
+                let Self { paused, tier, quota, stated_quota, last_response, allowance, .. } =
+                    std::mem::take(self);
                 // That it was refused is what a person takes back.
                 let last_response = last_response.filter(|response| response.status != 401);
-                let allowance = std::mem::take(&mut self.allowance);
+                let kept = (quota, stated_quota);
                 *self = Self { paused, tier, last_response, allowance, ..Self::default() };
+                (self.quota, self.stated_quota) = kept;
             }
             Change::Paused => self.paused = true,
             Change::Resumed => self.paused = false,
             Change::Tier { tier } => self.tier = *tier,
+            Change::Quota { quota } => self.quota.clone_from(quota),
+            Change::QuotaStated(stated) => {
+                if stated.replaces(self.stated_quota.as_ref()) {
+                    self.stated_quota = Some(stated.clone());
+                }
+            }
+            Change::Misdated { set_at, scope } => {
+                let is_it = |known: &mut Cooldown| known.set_at >= *set_at && known.scope == *scope;
+                if self.cooldowns.extract_if(.., is_it).count() > 0 {
+                    self.failures = 0;
+                }
+            }
             Change::Answered(response) => {
                 let known = self.last_response.filter(|known| known.at.since(response.at) <= MISDATED);
                 self.last_response = known.max(Some(*response));
@@ -270,7 +294,8 @@ pub enum Change {
         /// Whether it also goes to the back of the order.
         to_back: bool,
     },
-    /// A request that began after its cooldowns were set has succeeded: they end, and its failures are cleared.
+    /// A request that began after its cooldowns were set has succeeded: they end, and its failures are cleared. So do the
+    /// limits that the other accounts of its [quota](Standing::shared_quota) have met.
     Succeeded {
         /// Cooldowns that were set up to this time end. One that another process has set since stays.
         set_until: Timestamp,
@@ -281,7 +306,8 @@ pub enum Change {
     /// Its health has changed.
     Health(Health),
     /// A person has reset it. It has no cooldown and no failure, its health is good, and it is at its place in the
-    /// order that a person has set. A pause, its tier and the last response stay.
+    /// order that a person has set. A pause, its tier, its quota and the last response stay. The limits that the other
+    /// accounts of its [quota](Standing::shared_quota) have met end as well, and these are back at their places, too.
     Reset,
     /// A person has taken it out of use.
     Paused,
@@ -291,6 +317,23 @@ pub enum Change {
     Tier {
         /// The tier; `None` is the default tier of its kind.
         tier: Option<u8>,
+    },
+    /// A person has set the quota that it takes from, or has removed that setting.
+    Quota {
+        /// The quota; `None` is the one that its vendor names, or else its own.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        quota: Option<Quota>,
+    },
+    /// Its vendor has named the quota that it takes from. Of two such changes the later one wins, in either order, with the
+    /// same exception as for a response.
+    QuotaStated(StatedQuota),
+    /// A cooldown ends that a wrong clock has set in the future: nobody knows when it would.
+    Misdated {
+        /// When that clock has set it.
+        set_at: Timestamp,
+        /// Its scope.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        scope: Option<Scope>,
     },
     /// A request with it got a response. Of two such changes the later response wins, in either order, unless its time
     /// is more than a day ahead of the other's: its clock was wrong, and what is merged after it wins.
@@ -308,7 +351,10 @@ impl Change {
     pub(crate) fn is_word_on_a_trial(&self) -> bool {
         match self {
             Change::CooledDown { cooldown, .. } => cooldown.scope.is_none(),
-            Change::Succeeded { .. } | Change::Health(_) | Change::Reset => true,
+            Change::Succeeded { .. }
+            | Change::Health(_)
+            | Change::Reset
+            | Change::Misdated { scope: None, .. } => true,
             _ => false,
         }
     }

@@ -31,6 +31,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use http::HeaderName;
 use tokio::sync::watch;
 use tower::util::BoxCloneService;
 
@@ -39,7 +40,7 @@ use crate::counters::{Counters, Tally};
 use crate::credential::{CredentialId, Metadata, PoolKey};
 use crate::events::{EventKind, EventStream, Numbers};
 use crate::provider::Provider;
-use crate::standing::{Change, Scope, Standing};
+use crate::standing::{Change, Quota, Scope, Standing};
 use crate::vault::{VaultError, VaultRequest, VaultResponse};
 
 use config::Config;
@@ -116,6 +117,8 @@ struct Inner {
     sample_period: SamplePeriod,
     /// Whether the limit headers of each response are read, since somebody depends on them or nothing counts periods.
     reads_each_allowance: bool,
+    /// The response headers that say which quota an API key takes from.
+    quota_headers: Vec<HeaderName>,
     mints: Mints,
     /// The refresher of one of the layers.
     known_refresher: Mutex<Option<KnownRefresher>>,
@@ -137,7 +140,8 @@ pub struct CredentialStatus {
     /// The credential.
     pub credential: Metadata,
     /// Its cooldowns, failures and health, whether it is paused, and its last response, as far as this process knows
-    /// them, saved or not.
+    /// them, saved or not. Limits that other accounts of its [quota](Standing::shared_quota) have met are among the
+    /// cooldowns.
     pub standing: Standing,
     /// When its token expires, if that is known. A token that can be renewed is renewed before.
     pub expires_at: Option<Timestamp>,
@@ -167,10 +171,10 @@ impl Pool {
         let now = self.now();
         self.with_state(|state, _| {
             let status = |slot: SlotIndex| {
-                let Slot { lease, standing, .. } = &state.slots[slot];
+                let (lease, standing) = (&state.slots[slot].lease, state.slots[slot].seen_standing());
                 let saved = standing.last_response.filter(|response| response.is_believable(now));
                 let last_response = saved.max(self.0.last_responses.get(slot, now));
-                let standing = Standing { last_response, ..standing.clone() };
+                let standing = Standing { last_response, ..standing };
                 let (credential, expires_at) = (lease.credential().clone(), lease.expires_at());
                 CredentialStatus { credential, standing, expires_at }
             };
@@ -214,7 +218,8 @@ impl Pool {
     }
 
     /// Clears a credential's cooldowns and failures, and moves it back to its place in the order that a person has
-    /// set. A paused credential stays paused. Saved immediately.
+    /// set. A paused credential stays paused. If it shares a [quota](Self::set_quota), the limits of that end for all
+    /// accounts that do. Saved immediately.
     ///
     /// # Errors
     /// [`VaultError::NotFound`] if the pool has no such credential, and the vault's error if it can't be saved. The
@@ -268,6 +273,19 @@ impl Pool {
         self.save().await
     }
 
+    /// Sets the [quota](crate::standing::Quota) that a credential takes from: one that it shares with all accounts of the
+    /// pool for which the same name is set or stated, or its own; `None` is the one that its vendor's responses name, or
+    /// else its own. A limit that one account of a quota meets cools all of them down. Saved immediately.
+    ///
+    /// # Errors
+    /// The same as for [`reset`](Self::reset).
+    pub async fn set_quota(&self, id: CredentialId, quota: Option<Quota>) -> Result<(), VaultError> {
+        if let Some(lease) = self.apply_manual_change(id, Change::Quota { quota: quota.clone() })? {
+            self.emit(Numbers::NONE, EventKind::QuotaSet { account: lease.credential().into(), quota });
+        }
+        self.save().await
+    }
+
     /// Renews a credential's secret now, whatever is left of it, and returns whether there is a new one.
     ///
     /// This is the same renewal that a request with an expired token waits for: one for all requests and processes, saved
@@ -299,10 +317,10 @@ impl Pool {
         let now = self.now();
         self.with_state(|state, config| {
             let slot = state.find(id).ok_or(VaultError::NotFound(id))?;
-            let before = state.slots[slot].standing.clone();
+            let before = state.slots[slot].seen_standing();
             state.change(slot, change, config, now);
-            let Slot { lease, standing, .. } = &state.slots[slot];
-            Ok((*standing != before).then(|| lease.clone()))
+            let slot: &Slot = &state.slots[slot];
+            Ok((slot.seen_standing() != before).then(|| slot.lease.clone()))
         })
     }
 

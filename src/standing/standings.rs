@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 use serde::{Deserialize, Serialize};
 
 use super::{Change, Outcome, Standing};
+use crate::clock::Timestamp;
 use crate::credential::CredentialId;
 
 /// The standing of a whole pool.
@@ -22,14 +23,55 @@ pub struct Standings {
 }
 
 impl Standings {
-    /// Merges an outcome into the credential's standing, and into the order if it moves the credential.
+    /// Merges an outcome into the credential's standing, into those of the accounts of its quota, and into the order if it
+    /// moves the credential.
     pub fn merge(&mut self, outcome: &Outcome) {
-        self.credentials.entry(outcome.id).or_default().merge(&outcome.change);
-        match outcome.change {
-            Change::CooledDown { to_back: true, .. } => insert(&mut self.order, outcome.id, usize::MAX),
-            Change::Reset => self.put_back(outcome.id),
+        let Outcome { id, change } = outcome;
+        self.credentials.entry(*id).or_default().merge(change);
+        let sharing: HashSet<_> = match change.is_of_quota() {
+            true => self.sharing(*id).collect(),
+            false => HashSet::new(),
+        };
+        for other in &sharing {
+            self.credentials.entry(*other).or_default().merge_of_quota(change);
+        }
+        match change {
+            Change::CooledDown { to_back: true, .. } => {
+                let (back, front) = self.order.iter().partition(|other| sharing.contains(other));
+                let (back, front): (Vec<_>, Vec<_>) = (back, front);
+                self.order = front.into_iter().chain(back).collect();
+                insert(&mut self.order, *id, usize::MAX);
+            }
+            Change::Reset => {
+                let is_moved = |other: &&CredentialId| *other == id || sharing.contains(other);
+                let moved: Vec<_> = self.preferred.iter().filter(is_moved).copied().collect();
+                moved.into_iter().for_each(|id| self.put_back(id));
+            }
             _ => {}
         }
+    }
+
+    /// Returns the other credentials that [share a quota](Standing::shared_quota) with this one.
+    pub fn sharing(&self, id: CredentialId) -> impl Iterator<Item = CredentialId> {
+        let quota = self.credentials.get(&id).and_then(Standing::shared_quota);
+        let shares = move |standing: &Standing| quota.is_some() && standing.shared_quota() == quota;
+        let others = self.credentials.iter().filter(move |(other, one)| **other != id && shares(one));
+        others.map(|(id, _)| *id)
+    }
+
+    /// Returns a credential's standing as a pool sees it at this moment: with the limits that the other accounts of its
+    /// quota have met, and without what a wrong clock has dated.
+    pub fn standing(&self, id: CredentialId, now: Timestamp) -> Standing {
+        let seen = |id| {
+            let mut standing = self.credentials.get(&id).cloned().unwrap_or_default();
+            standing.forget_misdated(now);
+            standing
+        };
+        let mut standing = seen(id);
+        for other in self.sharing(id) {
+            seen(other).limits().for_each(|limit| standing.add_limit(limit));
+        }
+        standing
     }
 
     /// Adds a credential at the back.

@@ -12,6 +12,7 @@ pub(crate) mod migrate;
 pub(crate) mod models;
 pub(crate) mod order;
 pub(crate) mod providers;
+pub(crate) mod quota;
 pub(crate) mod rename;
 pub(crate) mod shell;
 pub(crate) mod show;
@@ -39,6 +40,7 @@ pub(crate) enum Command {
     Move(order::Move),
     Activate(order::Activate),
     Tier(order::Tier),
+    Quota(quota::Quota),
     Pause(standing::Pause),
     Resume(standing::Resume),
     Reset(standing::Reset),
@@ -87,6 +89,7 @@ impl Command {
             Self::Move(command) => command.run(&context()?).await,
             Self::Activate(command) => command.run(&context()?).await,
             Self::Tier(command) => command.run(&context()?).await,
+            Self::Quota(command) => command.run(&context()?).await,
             Self::Pause(command) => command.run(&context()?).await,
             Self::Resume(command) => command.run(&context()?).await,
             Self::Reset(command) => command.run(&context()?).await,

@@ -12,7 +12,7 @@ use super::state::State;
 use super::state::account::{Level, Seen, Window};
 use super::state::history::Entry;
 use super::state::job::{Look, Provider, Update};
-use crate::account::{Account, LeftOut, Unrenewable};
+use crate::account::{Account, LeftOut, QuotaOf, Unrenewable};
 
 /// The time on the screen: 29 November 2026, 14:02:31.
 pub(super) const NOW: Timestamp = Timestamp::from_millis(1_795_960_951_000);
@@ -97,6 +97,7 @@ impl Made {
             credential,
             standing: Standing::default(),
             tier: 0,
+            quota: QuotaOf::default(),
             expires_at: None,
             unrenewable: None,
             left_out: None,
