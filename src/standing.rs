@@ -6,11 +6,10 @@
 mod cause;
 mod health;
 mod quota;
+mod scope;
 mod standings;
 
 use std::cmp::Reverse;
-use std::fmt;
-use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -23,37 +22,8 @@ pub(crate) use cause::Stated;
 pub use cause::{Cause, StatedBy};
 pub use health::Health;
 pub use quota::{Quota, QuotaName, StatedQuota};
+pub use scope::Scope;
 pub use standings::Standings;
-
-/// What a cooldown is limited to, such as a model's name. A request without a scope is affected only by cooldowns
-/// without one.
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Scope(Arc<str>);
-
-impl Scope {
-    /// Creates the scope with this name.
-    pub fn new(name: impl Into<Arc<str>>) -> Self {
-        Self(name.into())
-    }
-
-    /// Returns its name.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for Scope {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&self.0)
-    }
-}
-
-impl fmt::Debug for Scope {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(&*self.0, f)
-    }
-}
 
 /// Why a credential cools down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]

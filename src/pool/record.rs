@@ -2,17 +2,16 @@
 
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderName, StatusCode};
+use http::{HeaderMap, StatusCode};
 
 use super::state::{LoweredCap, Observation, Refusal, Said, Suspect};
 use super::{Lease, LogicalTime, Pool, SlotIndex};
 use crate::clock::Timestamp;
-use crate::credential::{Generation, Kind};
+use crate::credential::Generation;
 use crate::events::{EventKind, Numbers};
 use crate::provider::{Assessment, ResponseView};
 use crate::rate_limit;
 use crate::standing::{Cause, Change, Health, Reason, Scope};
-use crate::vault::MAX_NAME_LEN;
 
 impl Pool {
     /// Returns whether this status means that the account has reached a limit.
@@ -260,18 +259,6 @@ impl Pool {
         }
     }
 
-    /// Records which quota the vendor says that an API key takes from.
-    fn record_quota(&self, lease: &Lease, headers: &HeaderMap, now: Timestamp) {
-        let names = &self.0.quota_headers;
-        if names.is_empty() || lease.credential().kind != Kind::Api {
-            return;
-        }
-        let mut buffer = [0; MAX_NAME_LEN];
-        if let Some(name) = quota_name(names, headers, &mut buffer) {
-            self.with_state(|state, config| state.record_quota(lease, name, config, now));
-        }
-    }
-
     /// Does what requests leave to the task that syncs the pool: adds the time to the last responses that have none
     /// yet, and lets each account's next responses say what is left.
     pub(super) fn catch_up(&self) {
@@ -318,27 +305,4 @@ impl Pool {
     pub(crate) fn set_refused_fresh(&self, lease: &Lease, refusal: Refusal) {
         self.with_state(|state, _| state.set_refused_fresh(lease, refusal));
     }
-}
-
-/// Joins the values of these headers with slashes: the first, which must be there, and those of the others that are.
-/// `None` if that is too long for a name. Allocates nothing, since most responses say what is known.
-fn quota_name<'a>(
-    names: &[HeaderName],
-    headers: &HeaderMap,
-    buffer: &'a mut [u8; MAX_NAME_LEN],
-) -> Option<&'a str> {
-    let mut length = 0;
-    for (place, name) in names.iter().enumerate() {
-        let value = headers.get(name).map(|value| value.as_bytes().trim_ascii()).unwrap_or_default();
-        if place == 0 && value.is_empty() {
-            return None;
-        }
-        let slash: &[u8] = if place == 0 { b"" } else { b"/" };
-        for part in [slash, value] {
-            let end = length + part.len();
-            buffer.get_mut(length..end)?.copy_from_slice(part);
-            length = end;
-        }
-    }
-    std::str::from_utf8(&buffer[..length]).ok().map(|name| name.trim_end_matches('/'))
 }

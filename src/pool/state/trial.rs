@@ -68,7 +68,7 @@ impl PoolState {
         self.set_caps_end();
     }
 
-    /// Returns whether a request tries another account of its quota, or one that is not done yet would count as that.
+    /// Returns whether another account of its quota serves a request while it is tried, or once it is.
     pub(super) fn is_tried_elsewhere(&self, index: SlotIndex, now: Timestamp) -> bool {
         let mut others = self.sharing(index).map(|other| &self.slots[other]);
         others.any(|other| {

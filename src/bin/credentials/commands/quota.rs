@@ -12,9 +12,9 @@ use crate::options::OneAccount;
 use crate::output;
 use crate::recorder;
 
-/// Set the quota that an account takes from: accounts of a provider with the same one share it
+/// Set the quota that an account takes from, which it may share
 ///
-/// A limit that one account of a shared quota meets holds up all of them. By default, an API key takes from the quota that
+/// Accounts of a provider with the same quota share it: a limit that one of them meets holds up all. By default, an API key takes from the quota that
 /// its vendor's responses name (the organization at Anthropic and OpenAI), and every other account from its own.
 #[derive(Debug, Args)]
 #[command(

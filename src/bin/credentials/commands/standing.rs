@@ -117,8 +117,8 @@ fn event(change: &Change, account: &Metadata) -> EventKind {
     }
 }
 
-/// Returns the names of those that share an account's quota and are held up by a limit of it.
-fn held_up(account: &Metadata, stored: &StoredPool) -> Vec<String> {
+/// Returns those that share an account's quota and are held up by a limit of it.
+fn held_up<'a>(account: &Metadata, stored: &'a StoredPool) -> Vec<&'a Metadata> {
     let now = now();
     let seen = stored.standings.standing(account.id, now);
     let is_running = |cooldown: &Cooldown| cooldown.until > now && cooldown.reason != Reason::Refused;
@@ -127,7 +127,7 @@ fn held_up(account: &Metadata, stored: &StoredPool) -> Vec<String> {
     }
     let sharing: Vec<_> = stored.standings.sharing(account.id).collect();
     let others = stored.credentials.iter().map(|record| &record.metadata);
-    others.filter(|other| sharing.contains(&other.id)).map(account::name).collect()
+    others.filter(|other| sharing.contains(&other.id)).collect()
 }
 
 /// Applies a change to all accounts that are named, and says so for each.
@@ -147,7 +147,8 @@ async fn change(
         let outcomes = accounts.iter().map(|account| Outcome { id: account.id, change: change.clone() });
         vault.record(pool, outcomes.collect()).await?;
         for account in &accounts {
-            let also = if *change == Change::Reset { held_up(account, &stored) } else { Vec::new() };
+            let mut also = if *change == Change::Reset { held_up(account, &stored) } else { Vec::new() };
+            also.retain(|other| accounts.iter().all(|account| account.id != other.id));
             let done = match (change, was_paused(account)) {
                 (Change::Paused, true) => "was paused already",
                 (Change::Resumed, false) => "was not paused",
@@ -158,6 +159,7 @@ async fn change(
             };
             output::say(format_args!("{} {done}", account::name(account)));
             if !also.is_empty() {
+                let also: Vec<_> = also.into_iter().map(account::name).collect();
                 let also = output::plain(&also.join(", "));
                 output::say(format_args!("The limit of its quota ends for {also}, too"));
             }
