@@ -37,9 +37,9 @@ impl Standings {
         }
         match change {
             Change::CooledDown { to_back: true, .. } => {
-                let (back, front) = self.order.iter().partition(|other| sharing.contains(other));
-                let (back, front): (Vec<_>, Vec<_>) = (back, front);
-                self.order = front.into_iter().chain(back).collect();
+                if !sharing.is_empty() {
+                    self.order.sort_by_key(|other| sharing.contains(other));
+                }
                 insert(&mut self.order, *id, usize::MAX);
             }
             Change::Reset => {
