@@ -26,7 +26,7 @@ impl Pool {
     /// to it, and it is not renewed ahead of its expiry. Requests that are under way with it continue. No success, new
     /// sign-in or [`reset`](Self::reset) ends the pause. Saved immediately.
     ///
-    /// In [`Mode::Auto`] paused accounts still count as accounts: API keys do not take their place.
+    /// In [`Mode::Auto`](super::Mode::Auto) paused accounts still count as accounts: API keys do not take their place.
     ///
     /// # Errors
     /// The same as for [`reset`](Self::reset). After an error of the vault's, the credential is paused in this
