@@ -5,11 +5,11 @@
 
 mod cause;
 mod health;
+mod quota;
+mod scope;
+mod standings;
 
 use std::cmp::Reverse;
-use std::collections::{HashMap, HashSet};
-use std::fmt;
-use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -21,36 +21,9 @@ use crate::rate_limit::{MAX_STATED, MOST_WINDOWS, Window};
 pub(crate) use cause::Stated;
 pub use cause::{Cause, StatedBy};
 pub use health::Health;
-
-/// What a cooldown is limited to, such as a model's name. A request without a scope is affected only by cooldowns
-/// without one.
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Scope(Arc<str>);
-
-impl Scope {
-    /// Creates the scope with this name.
-    pub fn new(name: impl Into<Arc<str>>) -> Self {
-        Self(name.into())
-    }
-
-    /// Returns its name.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for Scope {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&self.0)
-    }
-}
-
-impl fmt::Debug for Scope {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(&*self.0, f)
-    }
-}
+pub use quota::{Quota, QuotaName, StatedQuota};
+pub use scope::Scope;
+pub use standings::Standings;
 
 /// Why a credential cools down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -108,6 +81,13 @@ pub struct Standing {
     /// The tier that a person has set; `None` means the default tier of its kind. See [`tier`](Self::tier).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tier: Option<u8>,
+    /// The quota that a person has set; `None` means that the vendor's word counts. See
+    /// [`shared_quota`](Self::shared_quota).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quota: Option<Quota>,
+    /// The quota that its vendor has named.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stated_quota: Option<StatedQuota>,
     /// The response to its latest request. Saved along with other changes, and on its own only
     /// [now and then](crate::PoolBuilder::save_last_responses_every), so that a successful request costs no write.
     #[serde(default, alias = "last_answer", skip_serializing_if = "Option::is_none")]
@@ -141,8 +121,9 @@ impl LastResponse {
 const MISDATED: Duration = Duration::from_secs(24 * 60 * 60);
 
 impl Standing {
-    /// Forgets what older secrets than this one have caused: the vendor's verdict, and refusals.
+    /// Forgets what older secrets than this one have caused: the vendor's verdict, refusals, and whose quota it is.
     pub(crate) fn forget_before(&mut self, current: Generation) {
+        self.stated_quota.take_if(|stated| stated.generation < current);
         if self.health.refused().is_some_and(|generation| generation < current) {
             self.health = Health::Good;
         }
@@ -211,15 +192,29 @@ impl Standing {
             }
             Change::Health(health) => self.health = health.clone(),
             Change::Reset => {
-                let Self { paused, tier, last_response, .. } = *self;
+                let Self { paused, tier, quota, stated_quota, last_response, allowance, .. } =
+                    std::mem::take(self);
                 // That it was refused is what a person takes back.
                 let last_response = last_response.filter(|response| response.status != 401);
-                let allowance = std::mem::take(&mut self.allowance);
+                let kept = (quota, stated_quota);
                 *self = Self { paused, tier, last_response, allowance, ..Self::default() };
+                (self.quota, self.stated_quota) = kept;
             }
             Change::Paused => self.paused = true,
             Change::Resumed => self.paused = false,
             Change::Tier { tier } => self.tier = *tier,
+            Change::Quota { quota } => self.quota.clone_from(quota),
+            Change::QuotaStated(stated) => {
+                if stated.replaces(self.stated_quota.as_ref()) {
+                    self.stated_quota = Some(stated.clone());
+                }
+            }
+            Change::Misdated { set_at, scope } => {
+                let is_it = |known: &mut Cooldown| known.set_at >= *set_at && known.scope == *scope;
+                if self.cooldowns.extract_if(.., is_it).count() > 0 {
+                    self.failures = 0;
+                }
+            }
             Change::Answered(response) => {
                 let known = self.last_response.filter(|known| known.at.since(response.at) <= MISDATED);
                 self.last_response = known.max(Some(*response));
@@ -269,7 +264,8 @@ pub enum Change {
         /// Whether it also goes to the back of the order.
         to_back: bool,
     },
-    /// A request that began after its cooldowns were set has succeeded: they end, and its failures are cleared.
+    /// A request that began after its cooldowns were set has succeeded: they end, and its failures are cleared. So do the
+    /// limits that the other accounts of its [quota](Standing::shared_quota) have met.
     Succeeded {
         /// Cooldowns that were set up to this time end. One that another process has set since stays.
         set_until: Timestamp,
@@ -280,7 +276,8 @@ pub enum Change {
     /// Its health has changed.
     Health(Health),
     /// A person has reset it. It has no cooldown and no failure, its health is good, and it is at its place in the
-    /// order that a person has set. A pause, its tier and the last response stay.
+    /// order that a person has set. A pause, its tier, its quota and the last response stay. The limits that the other
+    /// accounts of its [quota](Standing::shared_quota) have met end as well, and these are back at their places, too.
     Reset,
     /// A person has taken it out of use.
     Paused,
@@ -290,6 +287,23 @@ pub enum Change {
     Tier {
         /// The tier; `None` is the default tier of its kind.
         tier: Option<u8>,
+    },
+    /// A person has set the quota that it takes from, or has removed that setting.
+    Quota {
+        /// The quota; `None` is the one that its vendor names, or else its own.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        quota: Option<Quota>,
+    },
+    /// Its vendor has named the quota that it takes from. Of two such changes the later one wins, in either order, with the
+    /// same exception as for a response.
+    QuotaStated(StatedQuota),
+    /// A cooldown ends that a wrong clock has set in the future: nobody knows when it would.
+    Misdated {
+        /// When that clock has set it.
+        set_at: Timestamp,
+        /// Its scope.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        scope: Option<Scope>,
     },
     /// A request with it got a response. Of two such changes the later response wins, in either order, unless its time
     /// is more than a day ahead of the other's: its clock was wrong, and what is merged after it wins.
@@ -307,7 +321,10 @@ impl Change {
     pub(crate) fn is_word_on_a_trial(&self) -> bool {
         match self {
             Change::CooledDown { cooldown, .. } => cooldown.scope.is_none(),
-            Change::Succeeded { .. } | Change::Health(_) | Change::Reset => true,
+            Change::Succeeded { .. }
+            | Change::Health(_)
+            | Change::Reset
+            | Change::Misdated { scope: None, .. } => true,
             _ => false,
         }
     }
@@ -328,75 +345,4 @@ pub struct Outcome {
     pub id: CredentialId,
     /// The change.
     pub change: Change,
-}
-
-/// The standing of a whole pool.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Standings {
-    /// The credentials from first to last, in the order in which they are taken within a [tier](Standing::tier). One
-    /// that is missing here comes last.
-    pub order: Vec<CredentialId>,
-    /// The order that a person has set, by default that in which they were added. A limit changes only
-    /// [`order`](Self::order).
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub preferred: Vec<CredentialId>,
-    /// The standing of each credential. One that is missing here is in good standing.
-    pub credentials: HashMap<CredentialId, Standing>,
-}
-
-impl Standings {
-    /// Merges an outcome into the credential's standing, and into the order if it moves the credential.
-    pub fn merge(&mut self, outcome: &Outcome) {
-        self.credentials.entry(outcome.id).or_default().merge(&outcome.change);
-        match outcome.change {
-            Change::CooledDown { to_back: true, .. } => insert(&mut self.order, outcome.id, usize::MAX),
-            Change::Reset => self.put_back(outcome.id),
-            _ => {}
-        }
-    }
-
-    /// Adds a credential at the back.
-    pub fn push(&mut self, id: CredentialId) {
-        self.order.push(id);
-        self.preferred.push(id);
-    }
-
-    /// Moves a credential to a place in the order, counted from 0, as a person asks for; a place past the end means
-    /// the back. From then on it is preferred to the credential after it.
-    pub fn move_to(&mut self, id: CredentialId, place: usize) {
-        insert(&mut self.order, id, place);
-        let next = self.order.iter().skip_while(|other| **other != id).nth(1).copied();
-        self.preferred.retain(|other| *other != id);
-        let before = next.and_then(|next| self.preferred.iter().position(|other| *other == next));
-        insert(&mut self.preferred, id, before.unwrap_or(usize::MAX));
-    }
-
-    /// Forgets a credential.
-    pub fn remove(&mut self, id: CredentialId) {
-        self.order.retain(|other| *other != id);
-        self.preferred.retain(|other| *other != id);
-        self.credentials.remove(&id);
-    }
-
-    /// Adds the credentials to the preferred order that are missing there: an older vault has no such order.
-    pub(crate) fn complete(&mut self) {
-        let known: HashSet<_> = self.preferred.iter().copied().collect();
-        self.preferred.extend(self.order.iter().filter(|id| !known.contains(*id)));
-    }
-
-    /// Moves a credential to where a person prefers it: before the first of those that the preferred order has after
-    /// it.
-    fn put_back(&mut self, id: CredentialId) {
-        let Some(own) = self.preferred.iter().position(|other| *other == id) else { return };
-        let later: HashSet<_> = self.preferred[own + 1..].iter().copied().collect();
-        self.order.retain(|other| *other != id);
-        let place = self.order.iter().position(|other| later.contains(other));
-        insert(&mut self.order, id, place.unwrap_or(usize::MAX));
-    }
-}
-
-/// Moves a credential to a place, counted from 0; a place past the end means the back.
-fn insert(order: &mut Vec<CredentialId>, id: CredentialId, place: usize) {
-    order.retain(|other| *other != id);
-    order.insert(place.min(order.len()), id);
 }

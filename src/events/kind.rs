@@ -11,7 +11,7 @@ use crate::clock::Timestamp;
 use crate::counters::seconds;
 use crate::credential::{CredentialId, PoolKey};
 use crate::rate_limit::Window;
-use crate::standing::{Reason, Scope};
+use crate::standing::{Quota, Reason, Scope};
 use crate::vault::Damage;
 
 /// What has happened.
@@ -169,6 +169,14 @@ pub enum EventKind {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         place: Option<u32>,
     },
+    /// A person has set the quota that a credential takes from.
+    QuotaSet {
+        /// The credential.
+        account: Account,
+        /// The quota; `None` is the one that its vendor names, or else its own.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        quota: Option<Quota>,
+    },
     /// A person has given a credential another label. No pool emits this; it is for histories, as are those up to
     /// [`Answered`](Self::Answered).
     Renamed {
@@ -246,6 +254,7 @@ impl EventKind {
             | Self::Resumed { account }
             | Self::Reset { account }
             | Self::Moved { account, .. }
+            | Self::QuotaSet { account, .. }
             | Self::Renamed { account, .. }
             | Self::SignedIn { account }
             | Self::Answered { account, .. } => (Some(account), None),
@@ -283,6 +292,7 @@ impl EventKind {
             Self::Resumed { .. } => "resumed",
             Self::Reset { .. } => "reset",
             Self::Moved { .. } => "moved",
+            Self::QuotaSet { .. } => "quota_set",
             Self::Renamed { .. } => "renamed",
             Self::SignedIn { .. } => "signed_in",
             Self::Removed { .. } => "removed",

@@ -97,6 +97,9 @@ impl Event {
             EventKind::Moved { account, tier, place } => {
                 line!(info, self, account, "moved", tier, place);
             }
+            EventKind::QuotaSet { account, quota } => {
+                line!(info, self, account, "quota set", quota = debug(quota));
+            }
             // No pool emits these.
             EventKind::Renamed { .. }
             | EventKind::SignedIn { .. }

@@ -230,6 +230,7 @@ impl PoolBuilder {
         let pool = Pool(Arc::new(Inner {
             key,
             credential_headers,
+            quota_headers: self.provider.quota_headers().to_vec(),
             provider: self.provider,
             config: self.config,
             vault: Mutex::new(vault),

@@ -99,12 +99,14 @@ impl Journal {
                     *known = cooldown.until.max(*known);
                     cooldown.scope.clone()
                 }
-                Change::Succeeded { scope, .. } => scope.clone(),
+                Change::Succeeded { scope, .. } | Change::Misdated { scope, .. } => scope.clone(),
                 Change::Health(_)
                 | Change::Reset
                 | Change::Paused
                 | Change::Resumed
                 | Change::Tier { .. }
+                | Change::Quota { .. }
+                | Change::QuotaStated(_)
                 | Change::Answered(_)
                 | Change::Allowance { .. } => None,
             };

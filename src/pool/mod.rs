@@ -10,6 +10,7 @@ mod journal;
 mod last_responses;
 mod lease;
 mod logical_time;
+mod manual;
 mod mode;
 mod origin_check;
 mod pick;
@@ -17,6 +18,7 @@ mod pick_index;
 pub mod policy;
 mod publish;
 mod published_pick;
+mod quota;
 mod record;
 mod refresh;
 mod request_options;
@@ -33,6 +35,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use http::HeaderName;
 use tokio::sync::watch;
 use tower::util::BoxCloneService;
 
@@ -41,7 +44,7 @@ use crate::counters::{Counters, Tally};
 use crate::credential::{CredentialId, Metadata, PoolKey};
 use crate::events::{EventKind, EventStream, Numbers};
 use crate::provider::Provider;
-use crate::standing::{Change, Scope, Standing};
+use crate::standing::{Scope, Standing};
 use crate::vault::{VaultError, VaultRequest, VaultResponse};
 
 use config::Config;
@@ -119,6 +122,8 @@ struct Inner {
     sample_period: SamplePeriod,
     /// Whether the limit headers of each response are read, since somebody depends on them or nothing counts periods.
     reads_each_allowance: bool,
+    /// The response headers that say which quota an API key takes from.
+    quota_headers: Vec<HeaderName>,
     mints: Mints,
     /// The refresher of one of the layers.
     known_refresher: Mutex<Option<KnownRefresher>>,
@@ -142,7 +147,8 @@ pub struct CredentialStatus {
     /// The credential.
     pub credential: Metadata,
     /// Its cooldowns, failures and health, whether it is paused, and its last response, as far as this process knows
-    /// them, saved or not.
+    /// them, saved or not. Limits that other accounts of its [quota](Standing::shared_quota) have met are among the
+    /// cooldowns.
     pub standing: Standing,
     /// When its token expires, if that is known. A token that can be renewed is renewed before.
     pub expires_at: Option<Timestamp>,
@@ -172,10 +178,10 @@ impl Pool {
         let now = self.now();
         self.with_state(|state, _| {
             let status = |slot: SlotIndex| {
-                let Slot { lease, standing, .. } = &state.slots[slot];
+                let (lease, standing) = (&state.slots[slot].lease, state.slots[slot].seen_standing());
                 let saved = standing.last_response.filter(|response| response.is_believable(now));
                 let last_response = saved.max(self.0.last_responses.get(slot, now));
-                let standing = Standing { last_response, ..standing.clone() };
+                let standing = Standing { last_response, ..standing };
                 let (credential, expires_at) = (lease.credential().clone(), lease.expires_at());
                 CredentialStatus { credential, standing, expires_at }
             };
@@ -218,61 +224,6 @@ impl Pool {
         self.0.config.clock.now()
     }
 
-    /// Clears a credential's cooldowns and failures, and moves it back to its place in the order that a person has
-    /// set. A paused credential stays paused. Saved immediately.
-    ///
-    /// # Errors
-    /// [`VaultError::NotFound`] if the pool has no such credential, and the vault's error if it can't be saved. The
-    /// change still applies in this process, and the pool retries to save it in the background.
-    pub async fn reset(&self, id: CredentialId) -> Result<(), VaultError> {
-        if let Some(lease) = self.apply_manual_change(id, Change::Reset)? {
-            self.emit(Numbers::NONE, EventKind::Reset { account: lease.credential().into() });
-        }
-        self.save().await
-    }
-
-    /// Takes a credential out of use until [`resume`](Self::resume). No request takes it, not even one that is pinned
-    /// to it, and it is not renewed ahead of its expiry. Requests that are under way with it continue. No success, new
-    /// sign-in or [`reset`](Self::reset) ends the pause. Saved immediately.
-    ///
-    /// In [`Mode::Auto`] paused accounts still count as accounts: API keys do not take their place.
-    ///
-    /// # Errors
-    /// The same as for [`reset`](Self::reset). After an error of the vault's, the credential is paused in this
-    /// process, but perhaps not in others.
-    pub async fn pause(&self, id: CredentialId) -> Result<(), VaultError> {
-        if let Some(lease) = self.apply_manual_change(id, Change::Paused)? {
-            self.emit(Numbers::NONE, EventKind::Paused { account: lease.credential().into() });
-        }
-        self.save().await
-    }
-
-    /// Ends the [pause](Self::pause) of a credential. Saved immediately.
-    ///
-    /// # Errors
-    /// The same as for [`reset`](Self::reset).
-    pub async fn resume(&self, id: CredentialId) -> Result<(), VaultError> {
-        if let Some(lease) = self.apply_manual_change(id, Change::Resumed)? {
-            self.emit(Numbers::NONE, EventKind::Resumed { account: lease.credential().into() });
-            // Its token may be due for renewal.
-            self.0.renewals.send_replace(());
-        }
-        self.save().await
-    }
-
-    /// Moves a credential to a [tier](crate::standing::Standing::tier); `None` is the default tier of its kind. Saved
-    /// immediately.
-    ///
-    /// # Errors
-    /// The same as for [`reset`](Self::reset).
-    pub async fn set_tier(&self, id: CredentialId, tier: Option<u8>) -> Result<(), VaultError> {
-        if let Some(lease) = self.apply_manual_change(id, Change::Tier { tier })? {
-            let account = lease.credential().into();
-            self.emit(Numbers::NONE, EventKind::Moved { account, tier, place: None });
-        }
-        self.save().await
-    }
-
     /// Renews a credential's secret now, whatever is left of it, and returns whether there is a new one.
     ///
     /// This is the same renewal that a request with an expired token waits for: one for all requests and processes, saved
@@ -292,23 +243,6 @@ impl Pool {
         let refreshed = self.refresh(&lease, &refresher.into(), true).await;
         self.save().await?;
         Ok(matches!(refreshed, Refreshed::New(_)))
-    }
-
-    /// Makes a change that a person asks for. Returns the lease if it changes the standing here. If it does not, it is
-    /// saved all the same: another process may have made the opposite change a moment ago.
-    fn apply_manual_change(
-        &self,
-        id: CredentialId,
-        change: Change,
-    ) -> Result<Option<Lease>, VaultError> {
-        let now = self.now();
-        self.with_state(|state, config| {
-            let slot = state.find(id).ok_or(VaultError::NotFound(id))?;
-            let before = state.slots[slot].standing.clone();
-            state.change(slot, change, config, now);
-            let Slot { lease, standing, .. } = &state.slots[slot];
-            Ok((*standing != before).then(|| lease.clone()))
-        })
     }
 
     fn vault(&self) -> BoxVault {

@@ -270,6 +270,7 @@ impl Pool {
         numbers: Numbers,
     ) -> Option<AllowanceRead> {
         let now = self.now();
+        self.record_quota(lease, headers, now);
         let said = LimitHeaders::read(headers, now);
         let windows = said.windows();
         if !windows.is_empty() {

@@ -12,6 +12,7 @@ mod misdated;
 mod observation;
 mod order;
 mod pick;
+mod quota;
 mod record;
 mod resets;
 mod slot;
@@ -213,30 +214,46 @@ impl PoolState {
         if change == Change::Reset {
             self.lift_cap(index);
         }
-        if change.is_word_on_a_trial() {
-            self.end_trial(index);
-        }
+        self.end_trials_by(index, &change);
+        let is_urgent = self.is_urgent(index, &change, now);
         let slot = &mut self.slots[index];
-        // A success that only clears failures is not worth a write of its own.
-        let cools = |cooldown: &Cooldown| cooldown.until > now;
-        let is_urgent =
-            !matches!(change, Change::Succeeded { .. }) || slot.standing.cooldowns.iter().any(cools);
         slot.standing.merge(&change);
         if change == Change::Reset {
             slot.clear_suspicion();
         }
-        slot.update_penalty();
-        slot.update_cooling_time(now);
         let id = slot.lease.credential().id;
-        if self.move_by(index, &change) {
+        if change.is_of_quota() {
+            self.sharing(index).for_each(|other| self.slots[other].standing.merge_of_quota(&change));
+        }
+        let regroups = matches!(change, Change::Quota { .. } | Change::QuotaStated(_));
+        if regroups {
+            self.group_by_quota(now);
+        } else {
+            self.share_limits(index, now);
+        }
+        self.slots[index].update_penalty();
+        self.slots[index].update_cooling_time(now);
+        if self.move_by(index, &change) || regroups {
             self.reindex_all(config, now);
         } else {
-            self.reindex(index, config, now);
+            self.of_quota(index).for_each(|slot| self.reindex(slot, config, now));
         }
         if !matches!(change, Change::CooledDown { .. }) {
             self.wake();
         }
         self.journal.push(Outcome { id, change }, is_urgent);
+    }
+
+    /// Returns whether a change is worth a write of its own. A success that only clears failures is not, nor is what the
+    /// vendor says in passing.
+    fn is_urgent(&self, index: SlotIndex, change: &Change, now: Timestamp) -> bool {
+        match change {
+            Change::Succeeded { .. } => {
+                self.slots[index].cooldowns().any(|(cooldown, _)| cooldown.until > now)
+            }
+            Change::QuotaStated(_) => false,
+            _ => true,
+        }
     }
 
     /// Returns the credential that every request without options takes, and until when.

@@ -19,6 +19,10 @@ pub struct Explanation {
     /// Whether requests can take it, and why not.
     #[serde(flatten)]
     pub availability: Availability,
+    /// If it cools down: the account that has met the limit, if that is another one with which it
+    /// [shares a quota](crate::standing::Standing::shared_quota).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub met_by: Option<CredentialId>,
 }
 
 /// Whether requests can take a credential, and why not.

@@ -27,6 +27,7 @@ pub struct GenericProvider {
     extra: CredentialHeaders,
     header_names: Vec<HeaderName>,
     query_names: Vec<String>,
+    quota_headers: Vec<HeaderName>,
     default_headers: Vec<(HeaderName, HeaderValue)>,
     #[cfg(feature = "providers")]
     responses: Vec<super::ResponseRule>,
@@ -61,6 +62,7 @@ impl GenericProvider {
             extra: Vec::new(),
             // `access_token` is from RFC 6750, section 2.3; the others are common names for API keys.
             query_names: ["access_token", "api_key", "api-key"].map(Into::into).into(),
+            quota_headers: Vec::new(),
             default_headers: Vec::new(),
             #[cfg(feature = "providers")]
             responses: Vec::new(),
@@ -88,6 +90,22 @@ impl GenericProvider {
     #[must_use]
     pub fn default_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.default_headers.push((name, value));
+        self
+    }
+
+    /// Sets the response headers that together say which quota an API key takes from; see
+    /// [`Provider::quota_headers`]. Defaults to none.
+    ///
+    /// ```
+    /// use http::HeaderName;
+    /// use tower_credentials::provider::GenericProvider;
+    ///
+    /// let team = HeaderName::from_static("x-team-id");
+    /// let provider = GenericProvider::bearer("example").quota_headers([team]);
+    /// ```
+    #[must_use]
+    pub fn quota_headers(mut self, names: impl IntoIterator<Item = HeaderName>) -> Self {
+        self.quota_headers = names.into_iter().collect();
         self
     }
 
@@ -186,6 +204,10 @@ impl Provider for GenericProvider {
 
     fn query_names(&self) -> &[String] {
         &self.query_names
+    }
+
+    fn quota_headers(&self) -> &[HeaderName] {
+        &self.quota_headers
     }
 
     fn default_headers(&self) -> &[(HeaderName, HeaderValue)] {

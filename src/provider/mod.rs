@@ -102,6 +102,14 @@ pub trait Provider: Send + Sync + 'static {
         None
     }
 
+    /// Returns the names of response headers that together say which quota an API key takes from, such as the id of its
+    /// organization. The first must be there; the others tell more precisely, if they are. Keys with the same values
+    /// [share a quota](crate::standing::Standing::shared_quota). Of other kinds of credentials they are not read: the seats
+    /// of one organization have limits of their own. Called when a pool is opened.
+    fn quota_headers(&self) -> &[HeaderName] {
+        &[]
+    }
+
     /// Returns headers that requests need and that aren't credentials. Each is set if the caller has set none of the name.
     fn default_headers(&self) -> &[(HeaderName, HeaderValue)] {
         &[]
@@ -198,6 +206,10 @@ impl<P: Provider + ?Sized> Provider for Arc<P> {
 
     fn endpoint(&self, credential: &Credential) -> Option<Endpoint> {
         (**self).endpoint(credential)
+    }
+
+    fn quota_headers(&self) -> &[HeaderName] {
+        (**self).quota_headers()
     }
 
     fn default_headers(&self) -> &[(HeaderName, HeaderValue)] {

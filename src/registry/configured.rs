@@ -18,6 +18,7 @@ use crate::settings::ProviderSettings;
 pub(super) struct Configured {
     inner: Arc<dyn Provider>,
     origins: Vec<Origin>,
+    quota_headers: Option<Vec<HeaderName>>,
     default_headers: Vec<(HeaderName, HeaderValue)>,
     /// The user's rules, and then the provider's.
     responses: Vec<ResponseRule>,
@@ -44,6 +45,7 @@ impl Configured {
             responses,
             own_responses,
             origins: settings.origins().cloned().collect(),
+            quota_headers: settings.values().quota_headers.clone(),
             default_headers,
             models_url: settings.values().models_url.clone(),
             models_shape: settings.values().models_shape,
@@ -113,6 +115,10 @@ impl Provider for Configured {
 
     fn endpoint(&self, credential: &Credential) -> Option<Endpoint> {
         self.inner.endpoint(credential)
+    }
+
+    fn quota_headers(&self) -> &[HeaderName] {
+        self.quota_headers.as_deref().unwrap_or_else(|| self.inner.quota_headers())
     }
 
     fn default_headers(&self) -> &[(HeaderName, HeaderValue)] {

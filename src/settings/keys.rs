@@ -58,6 +58,7 @@ keys! {
     "oauth_header" => oauth_header: raw.header_name(),
     "oauth_prefix" => oauth_prefix: raw.prefix(),
     "query_names" => query_names: raw.list_of(name),
+    "quota_headers" => quota_headers: raw.list_of(header_name),
     "aliases" => aliases: raw.list_of(name),
     "responses" => responses: responses::rules(raw),
 }

@@ -19,6 +19,7 @@
 //! | `subscription_endpoint` | The endpoint of OAuth accounts' requests (OpenAI). | the caller's origin |
 //! | `models_url` | The list of models: a URL, or a path at the provider's origin. | the vendor's |
 //! | `models_shape` | The shape of that list: `openai`, `anthropic`, `google`. | the vendor's, else `openai` |
+//! | `quota_headers` | The response headers that together say which quota an API key takes from: keys with the same values share one. The first must be there; an empty list means that none is read. | the vendor's |
 //! | `headers` | A table of headers. Each is set if the caller has set none of the name. | the vendor's |
 //! | `responses` | Rules for responses, only in a file: see below. | only the vendor's rules |
 //! | `oauth` | A table of the fields of `oauth::OAuthConfig`, by their names. | the vendor's |
@@ -203,6 +204,7 @@ layered! {
         oauth_header: HeaderName,
         oauth_prefix: String,
         query_names: Vec<String>,
+        quota_headers: Vec<HeaderName>,
         aliases: Vec<String>,
         responses: Vec<ResponseRule>,
     }

@@ -135,4 +135,4 @@ pub use response::{
 #[cfg(feature = "file")]
 pub(crate) use storable::check_stored_names;
 pub use storable::{MAX_NAME_LEN, check_name};
-pub(crate) use storable::{check_kind, check_names, check_secret, free_label, now};
+pub(crate) use storable::{check_kind, check_names, check_secret, check_stored_name, free_label, now};

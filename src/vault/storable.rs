@@ -34,7 +34,7 @@ pub fn check_name(field: &'static str, name: &str) -> Result<(), VaultError> {
 }
 
 /// Checks a stored name. Older versions refused fewer invisible characters, so more is allowed here.
-fn check_stored_name(field: &'static str, name: &str) -> Result<(), VaultError> {
+pub(crate) fn check_stored_name(field: &'static str, name: &str) -> Result<(), VaultError> {
     let reason = match name {
         "" => "it is empty",
         name if name.len() > MAX_NAME_LEN => "it is longer than 200 bytes",

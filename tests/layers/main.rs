@@ -62,6 +62,7 @@ mod restarts;
 mod rig;
 mod rotation;
 mod saving;
+mod shared_quotas;
 mod shared_refreshes;
 mod sync;
 mod tiers;

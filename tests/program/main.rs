@@ -44,6 +44,7 @@ mod cli_models;
 mod cli_order;
 mod cli_providers;
 mod cli_proxy;
+mod cli_quota;
 mod cli_readme;
 mod cli_renewal;
 mod cli_root;

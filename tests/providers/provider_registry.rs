@@ -130,10 +130,14 @@ async fn a_generic_provider_is_declared_in_a_file_without_code() {
         prefix = "Key "
         oauth_header = "authorization"
         query_names = ["sig"]
+        quota_headers = ["x-org", "x-team"]
         api_key_variable = "EXAMPLE_KEY"
         extra_headers.x-tenant = "t1"
         headers.x-version = "1"
         oauth.token_url = "https://auth.test/token"
+
+        [providers.anthropic]
+        quota_headers = []
 
         [providers.plain]
         type = "generic"
@@ -147,6 +151,12 @@ async fn a_generic_provider_is_declared_in_a_file_without_code() {
     let registry = with_file(text).environment(environment).build().unwrap();
     let provider = registry.provider("ex").unwrap();
     assert_eq!(provider.query_names(), ["sig"]);
+    assert_eq!(provider.quota_headers(), ["x-org", "x-team"]);
+    let plain = registry.provider("plain").unwrap();
+    assert!(plain.quota_headers().is_empty());
+    let anthropic = registry.provider("anthropic").unwrap();
+    assert!(anthropic.quota_headers().is_empty(), "settings come before the vendor's");
+    assert_eq!(registry.provider("openai").unwrap().quota_headers().len(), 2);
     let defaults: Vec<_> = provider.default_headers().iter().map(|(name, _)| name.as_str()).collect();
     assert_eq!(defaults, ["x-version", "x-more"]);
     assert_eq!(provider.oauth().unwrap().token_url.as_deref(), Some("https://auth.test/token"));

@@ -104,6 +104,7 @@ const WRONG_FILES: &[(&str, &[&str])] = &[
         &["\"claude\" is taken by anthropic"],
     ),
     ("[providers.mine]\ntype = \"generic\"\nquery_names = [\"\"]", &["empty name"]),
+    ("[providers.openai]\nquota_headers = [\"x y\"]", &["quota_headers`", "header's name"]),
     (
         "[providers.mine]\ntype = \"generic\"\nprefix = \"Bearer\\n\"",
         &["`providers.mine.prefix`", "one line of plain text"],

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use tower_credentials::standing::{Change, Cooldown, Outcome, Reason};
+use tower_credentials::standing::{Change, Cooldown, Outcome, Quota, QuotaName, Reason};
 use tower_credentials::vault::backup::{Backup, BackupError, Lock, RestoredAs, SealedBy};
 use tower_credentials::vault::key::VaultKey;
 use tower_credentials::vault::{MemoryVault, VaultExt};
@@ -122,11 +122,13 @@ async fn what_a_person_has_set_comes_back_and_what_a_limit_has_done_does_not() {
     let until = set_at.after(Duration::from_secs(60));
     let (reason, generation, scope, cause) = (Reason::Limited, None, None, None);
     let cooldown = Cooldown { until, set_at, reason, scope, generation, cause };
+    let quota = || Some(Quota::Shared(QuotaName::new("acme").unwrap()));
     let changes = [
         (0, Change::CooledDown { cooldown, failure: true, to_back: true }),
         (1, Change::Tier { tier: Some(0) }),
         (1, Change::Paused),
         (2, Change::Tier { tier: Some(7) }),
+        (2, Change::Quota { quota: quota() }),
     ];
     let outcomes = changes.map(|(index, change)| Outcome { id: ids[index], change });
     vault.record(pool.clone(), outcomes.to_vec()).await.unwrap();
@@ -140,8 +142,8 @@ async fn what_a_person_has_set_comes_back_and_what_a_limit_has_done_does_not() {
         .iter()
         .map(|id| {
             let standing = restored.credentials.get(id).cloned().unwrap_or_default();
-            (standing.tier, standing.paused, standing.cooldowns.len())
+            (standing.tier, standing.paused, standing.quota, standing.cooldowns.len())
         })
         .collect();
-    assert_eq!(set, [(None, false, 0), (Some(0), true, 0), (Some(7), false, 0)]);
+    assert_eq!(set, [(None, false, None, 0), (Some(0), true, None, 0), (Some(7), false, quota(), 0)]);
 }

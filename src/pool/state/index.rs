@@ -54,11 +54,23 @@ impl PoolState {
             Barred::Paused
         } else if slot.is_out_of_use() {
             Barred::OutOfUse
-        } else if slot.is_busy(is_tried, config, now) {
+        } else if self.is_busy(index, is_tried, config, now) {
             Barred::AtCap
         } else {
             return Ranked(Ok(self.sort_key(index, config, now)));
         }))
+    }
+
+    /// Returns whether it serves as many requests as it may, or is held back while a request tries for its whole quota.
+    pub(super) fn is_busy(
+        &self,
+        index: SlotIndex,
+        is_tried: bool,
+        config: &Config,
+        now: Timestamp,
+    ) -> bool {
+        self.slots[index].is_busy(is_tried, config, now)
+            || (is_tried && self.is_tried_elsewhere(index, now))
     }
 
     pub(super) fn reindex_all(&mut self, config: &Config, now: Timestamp) {

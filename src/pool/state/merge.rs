@@ -14,7 +14,7 @@ use crate::pool::mode::Mode;
 use crate::pool::pick_index::SlotIndex;
 use crate::pool::refresh::Renewal;
 use crate::provider::{Provider, UnusableSecret};
-use crate::standing::{Cooldown, Outcome, Standing, merge_windows};
+use crate::standing::{Cooldown, Outcome, Standing, Standings, merge_windows};
 use crate::vault::{Damage, StoredPool};
 
 impl PoolState {
@@ -34,8 +34,10 @@ impl PoolState {
         let (mut order, unusable) = self.upsert_all(&credentials, provider, &mut damaged, now);
         self.keep_unread(&mut damaged, &standings.order, &mut order);
         let mut is_news = self.slots.len() > known;
-        is_news |= self.merge_standings(&order, &mut standings.credentials, now);
+        is_news |= self.merge_standings(&order, &mut standings, now);
         is_news |= self.mark_live(&order);
+        self.group_by_quota(now);
+        self.end_past_trials();
         self.update_kinds_and_labels(&damaged);
         self.set_preferred(&standings.preferred);
         self.repeat_unsaved_moves();
@@ -104,15 +106,14 @@ impl PoolState {
     fn merge_standings(
         &mut self,
         order: &[SlotIndex],
-        standings: &mut HashMap<CredentialId, Standing>,
+        standings: &mut Standings,
         now: Timestamp,
     ) -> bool {
         let mut is_news = false;
+        self.journal.unsaved().for_each(|outcome| standings.merge(outcome));
         for &slot in order {
             let Metadata { id, generation, .. } = *self.slots[slot].lease.credential();
-            let mut standing = standings.remove(&id).unwrap_or_default();
-            let unsaved = self.journal.unsaved().filter(|outcome| outcome.id == id);
-            unsaved.for_each(|outcome| standing.merge(&outcome.change));
+            let mut standing = standings.credentials.remove(&id).unwrap_or_default();
             // The vault has forgotten its own; an unsaved outcome may be of a secret that others have replaced.
             standing.forget_before(generation);
             is_news |= self.replace_standing(slot, standing, now);
@@ -185,12 +186,7 @@ impl PoolState {
         let is_news = known != slot.standing;
         if is_news {
             slot.update_cooling_time(now);
-            let is_over = slot.standing.cooldown(None).is_none_or(|known| known.until != slot.tried);
-            if is_over {
-                self.end_trial(index);
-            }
         }
-        let slot = &mut self.slots[index];
         let is_new = |cooldown: &&Cooldown| known.cooldown(cooldown.scope.as_ref()) != Some(*cooldown);
         let scopes: Vec<_> =
             slot.standing.cooldowns.iter().filter(is_new).map(|new| new.scope.clone()).collect();
@@ -244,8 +240,13 @@ impl PoolState {
     ) -> Result<Lease, UnusableSecret> {
         let slot = self.upsert(credential, provider, in_older_vault, now)?;
         let generation = self.slots[slot].lease.credential().generation;
+        let had_quota = self.slots[slot].standing.stated_quota.is_some();
         self.slots[slot].standing.forget_before(generation);
         self.slots[slot].update_penalty();
+        if had_quota && self.slots[slot].standing.stated_quota.is_none() {
+            self.group_by_quota(now);
+            self.reindex_all(config, now);
+        }
         self.reindex(slot, config, now);
         self.wake();
         Ok(self.slots[slot].lease.clone())

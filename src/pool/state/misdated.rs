@@ -12,8 +12,8 @@ impl PoolState {
         for index in 0..self.slots.len() {
             let cooldowns = &self.slots[index].standing.cooldowns;
             let misdated = cooldowns.iter().filter(|known| known.set_at.is_misdated(now)).cloned();
-            for Cooldown { set_at: set_until, scope, .. } in misdated.collect::<Vec<_>>() {
-                self.change(index, Change::Succeeded { set_until, scope }, config, now);
+            for Cooldown { set_at, scope, .. } in misdated.collect::<Vec<_>>() {
+                self.change(index, Change::Misdated { set_at, scope }, config, now);
             }
         }
     }

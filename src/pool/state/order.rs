@@ -12,11 +12,22 @@ impl PoolState {
         slots
     }
 
-    /// Moves a credential as the change says. Returns whether others have moved, too.
+    /// Moves a credential, and those that share its quota, as the change says. Returns whether others have moved, too.
     pub(super) fn move_by(&mut self, index: SlotIndex, change: &Change) -> bool {
         match change {
-            Change::CooledDown { to_back: true, .. } => self.send_to_back(index),
-            Change::Reset => self.put_back(index),
+            Change::CooledDown { to_back: true, .. } => {
+                let mut moved: Vec<_> = match change.is_of_quota() {
+                    true => self.sharing(index).collect(),
+                    false => Vec::new(),
+                };
+                moved.sort_by_key(|slot| self.slots[*slot].place);
+                moved.into_iter().chain([index]).for_each(|slot| self.send_to_back(slot));
+            }
+            Change::Reset => {
+                let mut moved: Vec<_> = self.of_quota(index).collect();
+                moved.sort_by_key(|slot| self.slots[*slot].preferred);
+                moved.into_iter().for_each(|slot| self.put_back(slot));
+            }
             _ => {}
         }
         *change == Change::Reset

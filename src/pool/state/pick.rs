@@ -60,7 +60,7 @@ impl PoolState {
             self.end_caps(config, now);
             self.begin_trial(slot, now);
             let is_tried = self.slots[slot].is_tried(now);
-            return Ok(if self.slots[slot].is_busy(is_tried, config, now) {
+            return Ok(if self.is_busy(slot, is_tried, config, now) {
                 self.pending()
             } else {
                 self.take(slot, false, config, now)
@@ -215,7 +215,10 @@ impl PoolState {
     ) -> Option<SlotIndex> {
         // Bounded: if this many are being tried, one more request on the first makes no difference.
         const LOOK: usize = 64;
-        cooling().map(|(_, slot)| slot).take(LOOK).min_by_key(|slot| self.slots[*slot].probes)
+        // One that shares a quota is tried for all that do.
+        let probes =
+            |slot: SlotIndex| self.of_quota(slot).map(|slot| self.slots[slot].probes).sum::<u32>();
+        cooling().map(|(_, slot)| slot).take(LOOK).min_by_key(|slot| probes(*slot))
     }
 
     fn take_for(
@@ -244,7 +247,7 @@ impl PoolState {
         slot.probes += u32::from(is_probe);
         self.take_trial(index, now);
         if self.has_caps(config) || config.policy.moves_on_use() {
-            self.reindex(index, config, now);
+            self.reindex_of_trial(index, config, now);
         }
         let expired = lapses_at(&lease).is_some_and(|at| at <= now);
         Picked::Lease { lease, is_probe, expired }
@@ -255,8 +258,16 @@ impl PoolState {
         let slot = &mut self.slots[index];
         slot.probes = slot.probes.saturating_sub(u32::from(is_probe));
         if self.has_caps(config) {
-            self.reindex(index, config, now);
+            self.reindex_of_trial(index, config, now);
             self.wake();
+        }
+    }
+
+    /// Moves a credential to where it now belongs, and with it those for which it is tried.
+    fn reindex_of_trial(&mut self, index: SlotIndex, config: &Config, now: Timestamp) {
+        self.reindex(index, config, now);
+        if self.slots[index].trial.is_some() {
+            self.sharing(index).for_each(|other| self.reindex(other, config, now));
         }
     }
 

@@ -23,21 +23,21 @@ impl PoolState {
         let Observation { lease, began, scope, now, .. } = *observation;
         let (stated, stated_by) = stated.map_or((None, None), |(at, by)| (Some(at), by));
         let stated = stated.map(|stated| self.spread(stated, observation, config));
-        let slot = &self.slots[lease.slot()];
+        let (slot, failures) = (&self.slots[lease.slot()], self.failures(lease.slot()));
         // A probe of a credential that cools down is not a new failure either.
         let is_probe = slot.cools_until(scope) > now;
-        let is_first = began >= slot.cooled_at(scope) && !is_probe;
+        let is_first = began >= self.cooled_at(lease.slot(), scope) && !is_probe;
         let until = match stated {
-            Some(until) if is_first => until.max(config.cooldowns.minimum(now, slot.standing.failures)),
+            Some(until) if is_first => until.max(config.cooldowns.minimum(now, failures)),
             Some(until) => until,
             None if is_first => {
                 let random = self.random.next_f64();
-                config.cooldowns.default_for_limit(now, slot.standing.failures, random)
+                config.cooldowns.default_for_limit(now, failures, random)
             }
             None => return None,
         };
-        let prolongs = |known: &Cooldown| until > known.until;
-        if !is_first && !slot.standing.cooldown(scope).is_none_or(prolongs) {
+        let holds = |(known, _): (&Cooldown, _)| known.scope.as_ref() == scope && known.until >= until;
+        if !is_first && self.slots[lease.slot()].cooldowns().any(holds) {
             return None;
         }
         let is_stated = stated == Some(until);
@@ -57,18 +57,20 @@ impl PoolState {
         config: &Config,
     ) -> Timestamp {
         let Observation { lease, began, now, .. } = *observation;
-        let is_first = began >= self.slots[lease.slot()].cooled_at(None);
+        let is_first = began >= self.cooled_at(lease.slot(), None);
         let until = self.spread(until, observation, config);
         self.stated.add(until, now);
         self.cool_down(observation, (until, stated_by), Reason::Spent, is_first, config);
         until
     }
 
-    /// Spreads a stated time. The same time of the same credential always comes to the same, so that a response that
-    /// repeats it changes nothing.
+    /// Spreads a stated time. The same time of the same credential, or of the same quota, always comes to the same, so that
+    /// a response that repeats it changes nothing.
     fn spread(&self, stated: Timestamp, observation: &Observation<'_>, config: &Config) -> Timestamp {
-        let id = observation.lease.credential().id;
-        let hash = self.spread_hasher.hash_one((id, stated));
+        let hash = match self.slots[observation.lease.slot()].quota_name() {
+            Some(quota) => self.spread_hasher.hash_one((quota, stated)),
+            None => self.spread_hasher.hash_one((observation.lease.credential().id, stated)),
+        };
         #[expect(clippy::cast_precision_loss, reason = "any part will do")]
         let part = hash as f64 / u64::MAX as f64;
         config.cooldowns.spread_out(observation.now, stated, part)
@@ -116,9 +118,10 @@ impl PoolState {
             self.reindex(lease.slot(), config, now);
         }
         let slot = &self.slots[lease.slot()];
-        let since = slot.cooled_at(None).max(slot.cooled_at(scope));
-        let ends = |cooldown: &&Cooldown| cooldown.scope.is_none() || cooldown.scope.as_ref() == scope;
-        let ending = slot.standing.cooldowns.iter().filter(ends);
+        let since = self.cooled_at(lease.slot(), None).max(self.cooled_at(lease.slot(), scope));
+        let ending = slot.cooldowns().map(|(cooldown, _)| cooldown);
+        let ending =
+            ending.filter(|cooldown| cooldown.scope.is_none() || cooldown.scope.as_ref() == scope);
         let set_until = ending.map(|cooldown| cooldown.set_at).max();
         if began < since || (set_until.is_none() && slot.standing.failures == 0) {
             return false;

@@ -1,12 +1,16 @@
 //! One credential's part of a pool's state.
 
+use std::sync::Arc;
+
 use super::cooling_time::CoolingTime;
 use super::observation::Refusal;
+use super::quota::SharedQuota;
 use super::trial::Trial;
 use crate::clock::Timestamp;
 use crate::pool::config::Config;
 use crate::pool::lease::Lease;
 use crate::pool::logical_time::LogicalTime;
+use crate::pool::pick_index::SlotIndex;
 use crate::pool::refresh::{RefreshStage, Renewal};
 use crate::rate_limit::Allowance;
 use crate::standing::{Cooldown, Health, Reason, Scope, Standing};
@@ -16,6 +20,8 @@ use crate::standing::{Cooldown, Health, Reason, Scope, Standing};
 pub(crate) struct Slot {
     pub(crate) lease: Lease,
     pub(crate) standing: Standing,
+    /// What it shares with others, if it does.
+    pub(super) quota: Option<Arc<SharedQuota>>,
     /// Whether it is still in the vault.
     pub(crate) live: bool,
     /// Its place in the order: larger means later.
@@ -82,6 +88,7 @@ impl Slot {
         Self {
             lease,
             standing: Standing::default(),
+            quota: None,
             live: true,
             place: 0,
             preferred: 0,
@@ -116,15 +123,16 @@ impl Slot {
 
     /// Returns until when it cools down for requests of this scope.
     pub(crate) fn cools_until(&self, scope: Option<&Scope>) -> Timestamp {
-        self.cooldown_for(scope).map(|cooldown| cooldown.until).unwrap_or_default()
+        self.cooldown_for(scope).map(|(cooldown, _)| cooldown.until).unwrap_or_default()
     }
 
-    /// Returns the cooldown that ends last of those that hold up requests of this scope, ended or not.
-    pub(super) fn cooldown_for(&self, scope: Option<&Scope>) -> Option<&Cooldown> {
-        let applies = |cooldown: &&Cooldown| {
+    /// Returns the cooldown that ends last of those that hold up requests of this scope, ended or not, and who has met it
+    /// if it is not its own.
+    pub(super) fn cooldown_for(&self, scope: Option<&Scope>) -> Option<(&Cooldown, Option<SlotIndex>)> {
+        let applies = |(cooldown, _): &(&Cooldown, _)| {
             cooldown.scope.is_none() || (scope.is_some() && cooldown.scope.as_ref() == scope)
         };
-        self.standing.cooldowns.iter().filter(applies).max_by_key(|cooldown| cooldown.until)
+        self.cooldowns().filter(applies).max_by_key(|(cooldown, _)| cooldown.until)
     }
 
     pub(super) fn tier(&self) -> u8 {
@@ -200,6 +208,7 @@ impl Slot {
     /// Shows the lease's holders whether a success would change something.
     pub(super) fn update_penalty(&self) {
         let is_suspected = self.is_suspected() || self.refused_fresh.is_any();
-        self.lease.penalty().set(is_suspected || self.standing.is_penalized());
+        let is_held_up = self.cooldowns().next().is_some();
+        self.lease.penalty().set(is_suspected || is_held_up || self.standing.is_penalized());
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::{PoolState, Slot};
 use crate::clock::Timestamp;
 use crate::pool::pick_index::SlotIndex;
-use crate::standing::Cooldown;
+use crate::standing::{Change, Cooldown};
 
 /// The shortest cooldown after which one request tries first.
 const LONG: Duration = Duration::from_secs(60);
@@ -32,29 +32,75 @@ impl Slot {
         let is_untried = |known: &&Cooldown| {
             known.until <= now && known.until.since(known.set_at) >= LONG && self.tried != known.until
         };
-        self.standing.cooldown(None).filter(is_untried)
+        self.cooldown_for(None).map(|(known, _)| known).filter(is_untried)
     }
 }
 
 impl PoolState {
-    /// Begins a credential's trial if a long cooldown has ended.
+    /// Begins a credential's trial if a long cooldown has ended, and with it that of all that share the quota.
     pub(super) fn begin_trial(&mut self, index: SlotIndex, now: Timestamp) {
-        let slot = &mut self.slots[index];
-        if slot.trial.is_none()
-            && let Some(ended) = slot.untried(now)
-        {
-            slot.tried = ended.until;
-            slot.trial = Some(Trial { until: None });
-            slot.update_watch();
-            self.trials += 1;
+        if self.slots[index].trial.is_some() {
+            return;
+        }
+        for index in self.of_quota(index) {
+            let slot = &mut self.slots[index];
+            if slot.trial.is_none()
+                && let Some(ended) = slot.untried(now)
+            {
+                slot.tried = ended.until;
+                slot.trial = Some(Trial { until: None });
+                slot.update_watch();
+                self.trials += 1;
+            }
         }
     }
 
-    /// Records that a request tries the credential, if that is what it is for.
+    /// Records that a request tries the credential, if that is what it is for. It tries for all that share the quota.
     pub(super) fn take_trial(&mut self, index: SlotIndex, now: Timestamp) {
-        if let Some(trial) = &mut self.slots[index].trial {
-            trial.until = Some(now.after(PATIENCE));
-            self.set_caps_end();
+        if self.slots[index].trial.is_none() {
+            return;
+        }
+        for index in self.of_quota(index) {
+            if let Some(trial) = &mut self.slots[index].trial {
+                trial.until = Some(now.after(PATIENCE));
+            }
+        }
+        self.set_caps_end();
+    }
+
+    /// Returns whether another account of its quota serves a request while it is tried, or once it is.
+    pub(super) fn is_tried_elsewhere(&self, index: SlotIndex, now: Timestamp) -> bool {
+        let mut others = self.sharing(index).map(|other| &self.slots[other]);
+        others.any(|other| {
+            let is_in_trial = other.is_tried(now) || other.untried(now).is_some();
+            is_in_trial && other.lease.in_flight().count() > 0
+        })
+    }
+
+    /// Ends the trials on which a change has the word: that of the credential, and if it is about the quota, those of all
+    /// that share it.
+    pub(super) fn end_trials_by(&mut self, index: SlotIndex, change: &Change) {
+        if !change.is_word_on_a_trial() {
+            return;
+        }
+        let is_of_quota = match change {
+            Change::CooledDown { cooldown, .. } => cooldown.reason.is_of_quota(),
+            change => change.is_of_quota(),
+        };
+        self.end_trial(index);
+        if is_of_quota {
+            self.sharing(index).for_each(|other| self.end_trial(other));
+        }
+    }
+
+    /// Ends the trials after cooldowns that are no more, or end at another time.
+    pub(super) fn end_past_trials(&mut self) {
+        for index in 0..self.slots.len() {
+            let slot = &self.slots[index];
+            let tried = slot.cooldown_for(None).is_some_and(|(known, _)| known.until == slot.tried);
+            if slot.trial.is_some() && !tried {
+                self.end_trial(index);
+            }
         }
     }
 

@@ -3,6 +3,7 @@
 use super::pick::Choice;
 use super::{PoolState, Slot};
 use crate::clock::Timestamp;
+use crate::credential::CredentialId;
 use crate::pool::config::Config;
 use crate::pool::pick_index::{Barred, Position, SlotIndex, SortKey};
 use crate::pool::why::{Availability, Behind, Explanation, Precedence};
@@ -48,8 +49,8 @@ impl PoolState {
             (*slot, Availability::Ready { behind })
         });
         let of_cooling = outlook.cooling.iter().filter_map(|(_, slot)| {
-            let cooldown = self.slots[*slot].cooldown_for(scope)?.clone();
-            Some((*slot, Availability::CoolingDown { cooldown }))
+            let (cooldown, _) = self.slots[*slot].cooldown_for(scope)?;
+            Some((*slot, Availability::CoolingDown { cooldown: cooldown.clone() }))
         });
         let of_out = outlook.out.iter().filter_map(|(barred, slot)| {
             Some((*barred, *slot, self.slots[*slot].barred_by(*barred, config, now)?))
@@ -64,6 +65,7 @@ impl PoolState {
             .map(|(slot, availability)| Explanation {
                 credential: self.slots[slot].lease.credential().clone(),
                 is_next: Some(slot) == next,
+                met_by: self.met_by(slot, scope, &availability),
                 availability,
             })
             .collect();
@@ -72,6 +74,18 @@ impl PoolState {
             explained[..=place].rotate_right(1);
         }
         explained
+    }
+
+    /// Returns who has met the limit for which a credential cools down, if that is another one of its quota.
+    fn met_by(
+        &self,
+        index: SlotIndex,
+        scope: Option<&Scope>,
+        availability: &Availability,
+    ) -> Option<CredentialId> {
+        let is_cooling = matches!(availability, Availability::CoolingDown { .. });
+        let (_, met_by) = self.slots[index].cooldown_for(scope).filter(|_| is_cooling)?;
+        met_by.map(|other| self.slots[other].lease.credential().id)
     }
 
     fn next(

@@ -10,6 +10,9 @@ use crate::credential::Secret;
 
 const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
+/// Limits are an organization's.
+static QUOTA: [HeaderName; 1] = [HeaderName::from_static("anthropic-organization-id")];
+
 adapter! {
     /// Anthropic's API: API keys in `x-api-key`; OAuth accounts' tokens, and the token of
     /// `ANTHROPIC_AUTH_TOKEN`, in `authorization: Bearer`.
@@ -40,6 +43,7 @@ impl Anthropic {
             HeaderValue::from_static("oauth-2025-04-20"),
             &[SecretKind::OAuth],
         )];
+        vendor.quota_headers = &QUOTA;
         vendor.responses = responses();
         vendor.models = |_, _| Some((ModelsShape::Anthropic, "/v1/models"));
         #[cfg(feature = "oauth")]

@@ -75,6 +75,8 @@ pub(crate) struct Vendor {
     headers: fn(&Credential) -> Result<CredentialHeaders, UnusableSecret>,
     header_names: Vec<HeaderName>,
     query_names: Vec<String>,
+    /// The headers of its responses that say which quota an API key takes from.
+    quota_headers: &'static [HeaderName],
     default_headers: Vec<(HeaderName, HeaderValue)>,
     list_elements: Vec<ListElement>,
     endpoints: Endpoints,
@@ -107,6 +109,7 @@ impl Vendor {
             header_names: vec![http::header::AUTHORIZATION],
             // The same as in `GenericProvider`.
             query_names: ["access_token", "api_key", "api-key"].map(Into::into).into(),
+            quota_headers: &[],
             default_headers: Vec::new(),
             list_elements: Vec::new(),
             endpoints: Endpoints::None,
@@ -306,6 +309,10 @@ macro_rules! adapter {
 
             fn endpoint(&self, credential: &crate::Credential) -> Option<crate::provider::Endpoint> {
                 self.0.endpoints.of(credential)
+            }
+
+            fn quota_headers(&self) -> &[http::HeaderName] {
+                self.0.quota_headers
             }
 
             fn default_headers(&self) -> &[(http::HeaderName, http::HeaderValue)] {

@@ -15,6 +15,9 @@ const ACCOUNT: HeaderName = HeaderName::from_static("chatgpt-account-id");
 const ORGANIZATION: HeaderName = HeaderName::from_static("openai-organization");
 const PROJECT: HeaderName = HeaderName::from_static("openai-project");
 
+/// Limits are an organization's, and each of its projects has some of its own.
+static QUOTA: [HeaderName; 2] = [ORGANIZATION, PROJECT];
+
 adapter! {
     /// OpenAI's API: every token in `authorization: Bearer`.
     ///
@@ -41,6 +44,7 @@ impl OpenAi {
         vendor.headers = headers;
         vendor.header_names.extend([ACCOUNT, ORGANIZATION, PROJECT]);
         vendor.endpoints = Endpoints::OfOAuth(None);
+        vendor.quota_headers = &QUOTA;
         vendor.responses = responses();
         vendor.window = used_up_window;
         vendor.models = models;

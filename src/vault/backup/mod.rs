@@ -1,8 +1,8 @@
 //! A backup: all accounts of a vault in one sealed file, under a key of its own.
 //!
 //! A copy of a vault's directory needs the vault's key; a backup needs a passphrase, or a [recovery key](VaultKey) that was
-//! made for it. It has each account's secret, label and attributes, the order of each pool, the tiers that a person has set, and which
-//! accounts are paused.
+//! made for it. It has each account's secret, label and attributes, the order of each pool, the tiers and the quotas that a
+//! person has set, and which accounts are paused.
 //! Cooldowns and verdicts of vendors are left out: they are outdated when the backup is read.
 //!
 //! ```
@@ -43,6 +43,7 @@ use super::{Damage, Vault, VaultError, VaultExt};
 use crate::clock::Timestamp;
 use crate::credential::{Metadata, Secret};
 use crate::secret::SecretString;
+use crate::standing::Quota;
 
 pub use error::BackupError;
 pub use restore::{Restored, RestoredAs};
@@ -67,6 +68,9 @@ struct Account {
     /// The tier that a person has set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     tier: Option<u8>,
+    /// The quota that a person has set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    quota: Option<Quota>,
 }
 
 /// The key or passphrase that seals a backup and opens it.
@@ -110,6 +114,7 @@ impl Backup {
                 accounts.push(Account {
                     paused: standing.is_some_and(|standing| standing.paused),
                     tier: standing.and_then(|standing| standing.tier),
+                    quota: standing.and_then(|standing| standing.quota.clone()),
                     metadata: record.metadata,
                     secret: record.secret,
                 });

@@ -51,7 +51,7 @@ impl Backup {
 }
 
 async fn one(vault: &impl Vault, account: &Account) -> Result<Restored, VaultError> {
-    let Account { metadata, secret, paused, tier } = account;
+    let Account { metadata, secret, paused, tier, quota } = account;
     let pool = vault.load_pool(metadata.pool.clone()).await?;
     let same = |known: &Credential| known.metadata.kind == metadata.kind && known.secret.is_same(secret);
     let has_id = |known: &Credential| known.metadata.id == metadata.id;
@@ -75,7 +75,9 @@ async fn one(vault: &impl Vault, account: &Account) -> Result<Restored, VaultErr
         Err(error) => return Err(error),
     };
     let paused = paused.then_some(Change::Paused);
-    let changes = paused.into_iter().chain(tier.map(|tier| Change::Tier { tier: Some(tier) }));
+    let tier = tier.map(|tier| Change::Tier { tier: Some(tier) });
+    let quota = quota.clone().map(|quota| Change::Quota { quota: Some(quota) });
+    let changes = paused.into_iter().chain(tier).chain(quota);
     let outcomes: Vec<_> = changes.map(|change| Outcome { id: account.id, change }).collect();
     if !outcomes.is_empty() {
         vault.record(account.pool.clone(), outcomes).await?;

@@ -94,7 +94,8 @@ pub fn run(script: &Script, layers: Layers) -> Result {
             account.renewed(generation);
         }
     }
-    Result { responses, attempts: run.attempts, refreshes: run.refreshes, pool: run.order, saved }
+    let pool = run.seen();
+    Result { responses, attempts: run.attempts, refreshes: run.refreshes, pool, saved }
 }
 
 impl Account {
@@ -213,10 +214,44 @@ impl Run<'_> {
         self.order.iter_mut().find(|other| other.account == account).unwrap()
     }
 
+    /// The others that share an account's quota.
+    fn sharing(&self, account: usize) -> impl Iterator<Item = &Account> {
+        let quota = |account: usize| self.script.accounts[account].quota;
+        let own = quota(account);
+        let shares = move |other: &&Account| other.account != account && quota(other.account) == own;
+        self.order.iter().filter(move |other| own.is_some() && shares(other))
+    }
+
+    /// The limits that others of an account's quota have met.
+    fn limits(&self, account: usize) -> impl Iterator<Item = u64> {
+        let limits = self.sharing(account).filter_map(|other| other.cooldown);
+        limits.filter(|(_, refused)| !refused).map(|(until, _)| until)
+    }
+
+    /// Until when an account cools down, for whatever reason.
+    fn cools_until(&self, account: &Account) -> Option<u64> {
+        self.limits(account.account).chain(account.cooldown.map(|(until, _)| until)).max()
+    }
+
+    /// The pool as it shows itself: a limit is that of all that share the quota.
+    fn seen(&self) -> Vec<Account> {
+        let seen = |account: &Account| {
+            let mut account = account.clone();
+            let limit = self.limits(account.account).max();
+            if let Some(limit) =
+                limit.filter(|limit| account.cooldown.is_none_or(|(own, _)| own < *limit))
+            {
+                account.cooldown = Some((limit, false));
+            }
+            account
+        };
+        self.order.iter().map(seen).collect()
+    }
+
     /// Suspects last.
     fn ready(&self) -> impl Iterator<Item = usize> + '_ {
         let is_ready = |account: &&Account| {
-            !account.needs_sign_in && account.cooldown.is_none_or(|(until, _)| until <= self.now)
+            !account.needs_sign_in && self.cools_until(account).is_none_or(|until| until <= self.now)
         };
         let ready = || self.order.iter().filter(is_ready).map(|account| account.account);
         let is_suspect = |account: &usize| self.suspicions[*account].is_suspect;
@@ -226,7 +261,7 @@ impl Run<'_> {
     /// The first that is ready, or else the one that is ready soonest.
     fn first(&self) -> Option<usize> {
         let usable = self.order.iter().filter(|account| !account.needs_sign_in);
-        let soonest = usable.min_by_key(|account| (account.cooldown, account.account));
+        let soonest = usable.min_by_key(|account| (self.cools_until(account), account.account));
         self.ready().next().or(soonest.map(|account| account.account))
     }
 
@@ -238,21 +273,27 @@ impl Run<'_> {
 
     fn limited(&mut self, account: usize, retry_after: Option<u64>) {
         let now = self.now;
-        let state = self.account(account);
-        if state.cooldown.is_some_and(|(until, _)| until > now) {
+        let own = self.account(account).clone();
+        if let Some(known) = self.cools_until(&own).filter(|known| *known > now) {
             // A failed probe is not a new failure, and ends nothing.
-            let Some(until) = retry_after.map(|seconds| now + seconds) else { return };
-            if state.cooldown.is_some_and(|(known, _)| until > known) {
-                state.cooldown = Some((until, false));
+            let until = retry_after.map(|seconds| now + seconds);
+            if let Some(until) = until.filter(|until| *until > known) {
+                self.account(account).cooldown = Some((until, false));
                 self.save();
             }
             return;
         }
+        // Whoever of the quota has met the limit before.
+        let limited =
+            self.sharing(account).filter(|other| other.cooldown.is_some_and(|(_, refused)| !refused));
+        let failures = own.failures + limited.map(|other| other.failures).sum::<u32>();
         // A stated time is believed, but less each time in a row.
-        let least = state.failures.checked_sub(1).map_or(0, |before| (1 << before.min(9)).min(30));
-        let guess = 30u64.saturating_mul(1 << state.failures).min(3600);
+        let least = failures.checked_sub(1).map_or(0, |before| (1 << before.min(9)).min(30));
+        let guess = 30u64.saturating_mul(1 << failures).min(3600);
         let until = now + retry_after.map_or(guess, |seconds| seconds.max(least));
-        cool_down(state, until, false);
+        cool_down(self.account(account), until, false);
+        let sharing: Vec<_> = self.sharing(account).map(|other| other.account).collect();
+        sharing.into_iter().for_each(|other| self.send_to_back(other));
         self.send_to_back(account);
         self.save();
     }
@@ -274,8 +315,16 @@ impl Run<'_> {
     fn succeeded(&mut self, account: usize) {
         let now = self.now;
         self.suspicions[account] = Suspicion::default();
+        let own = self.account(account).clone();
+        let ended_one = self.cools_until(&own).is_some_and(|until| until > now);
+        let sharing: Vec<_> = self.sharing(account).map(|other| other.account).collect();
+        for other in sharing {
+            let state = self.account(other);
+            if state.cooldown.take_if(|(_, refused)| !*refused).is_some() {
+                state.failures = 0;
+            }
+        }
         let state = self.account(account);
-        let ended_one = state.cooldown.is_some_and(|(until, _)| until > now);
         state.cooldown = None;
         state.failures = 0;
         if ended_one {

@@ -13,6 +13,8 @@ pub enum Refresh {
 pub struct AccountScript {
     /// The result of a refresh, if it has a refresh token.
     pub refresh: Option<Refresh>,
+    /// The quota that it shares with all that have the same.
+    pub quota: Option<u8>,
 }
 
 #[derive(Clone, Debug)]
@@ -56,6 +58,7 @@ impl Script {
                     Some(Refresh::Fails),
                     Some(Refresh::Rejected),
                 ]),
+                quota: dice.pick(&[None, None, Some(0), Some(0), Some(1)]),
             })
             .collect();
         let requests = (0..4)

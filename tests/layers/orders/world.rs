@@ -12,7 +12,9 @@ use tower::util::BoxCloneService;
 use tower::{Service, ServiceExt, service_fn};
 use tower_credentials::events::EventStream;
 use tower_credentials::provider::GenericProvider;
-use tower_credentials::standing::{Health, Reason, Standing, Standings};
+use tower_credentials::standing::{
+    Change, Health, Outcome, Quota, QuotaName, Reason, Standing, Standings,
+};
 use tower_credentials::vault::{MemoryVault, VaultExt};
 use tower_credentials::{
     BoxError, Clock, Cooldowns, Credential, CredentialId, OAuthTokens, Pool, PoolKey, RefreshError,
@@ -47,14 +49,20 @@ impl World {
     pub(super) async fn new(script: &Arc<Script>, url: &str) -> Self {
         let vault = MemoryVault::new();
         let mut ids = Vec::new();
-        for (account, AccountScript { refresh }) in script.accounts.iter().enumerate() {
+        for (account, AccountScript { refresh, quota }) in script.accounts.iter().enumerate() {
             let access = token(account, 1);
             let secret: Secret = match refresh {
                 Some(_) => OAuthTokens::new(access).refresh(format!("refresh-{account}")).into(),
                 None => OAuthTokens::new(access).into(),
             };
             let credential = Credential::new(PoolKey::new("x"), format!("{account}"), secret);
-            ids.push(vault.put(credential).await.unwrap().id);
+            let id = vault.put(credential).await.unwrap().id;
+            ids.push(id);
+            if let Some(quota) = quota {
+                let quota = Some(Quota::Shared(QuotaName::new(quota.to_string()).unwrap()));
+                let outcome = Outcome { id, change: Change::Quota { quota } };
+                vault.record(PoolKey::new("x"), vec![outcome]).await.unwrap();
+            }
         }
         let seconds = Arc::new(AtomicU64::new(0));
         let clock = {

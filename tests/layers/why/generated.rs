@@ -8,7 +8,7 @@ use tokio::time::timeout;
 use tower::ServiceExt;
 use tower_credentials::policy::{LeastRecentlyUsed, MostHeadroom, Policy, RoundRobin, Sticky, Weighted};
 use tower_credentials::provider::{GenericProvider, LimitOf, ResponseRule};
-use tower_credentials::standing::{Health, Scope};
+use tower_credentials::standing::{Health, Quota, QuotaName, Scope};
 use tower_credentials::vault::{MemoryVault, VaultExt};
 use tower_credentials::*;
 
@@ -101,6 +101,7 @@ enum Step {
     Resume(usize),
     Reset(usize),
     Tier(usize, Option<u8>),
+    Quota(usize, Option<&'static str>),
     /// What another process has learned.
     Learn(usize, Learned),
 }
@@ -138,6 +139,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         2 => which().prop_map(Step::Resume),
         1 => which().prop_map(Step::Reset),
         1 => (which(), prop::option::of(0_u8..3)).prop_map(|(which, tier)| Step::Tier(which, tier)),
+        2 => (which(), prop::option::of(prop_oneof![Just("p"), Just("q")]))
+            .prop_map(|(which, name)| Step::Quota(which, name)),
         3 => (which(), learned).prop_map(|(which, learned)| Step::Learn(which, learned)),
     ];
     prop::collection::vec(step, 1..40)
@@ -275,6 +278,10 @@ async fn agree(settings: &Settings, steps: &[Step]) {
             Step::Resume(which) => pool.resume(metadata(*which).id).await.unwrap(),
             Step::Reset(which) => pool.reset(metadata(*which).id).await.unwrap(),
             Step::Tier(which, tier) => pool.set_tier(metadata(*which).id, *tier).await.unwrap(),
+            Step::Quota(which, name) => {
+                let quota = name.map(|name| Quota::Shared(QuotaName::new(name).unwrap()));
+                pool.set_quota(metadata(*which).id, quota).await.unwrap();
+            }
             Step::Learn(which, learned) => {
                 pool.save().await.unwrap();
                 let change = learned.change(pool.now());

@@ -10,6 +10,7 @@ mod first_runs;
 mod leases;
 mod permissions;
 mod resealing;
+mod shared_quotas;
 mod stress;
 
 use tower_credentials::standing::{Change, Cooldown, Outcome, Reason};
@@ -24,6 +25,7 @@ use first_runs::{newcomer, stranger};
 use leases::{follower, holder, waiter};
 use permissions::{keeper, latecomer, user};
 use resealing::{old_hand, resealer};
+use shared_quotas::{asker, namer};
 
 pub(crate) fn pool() -> PoolKey {
     PoolKey::new("example")
@@ -85,6 +87,8 @@ fn a_child_does_its_job() {
             "user" => user().await,
             "keeper" => keeper().await,
             "latecomer" => latecomer().await,
+            "asker" => asker().await,
+            "namer" => namer().await,
             other => panic!("no such job: {other}"),
         }
     });

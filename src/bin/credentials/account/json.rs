@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
+use tower_credentials::standing::QuotaName;
 use tower_credentials::{CredentialId, Generation, Metadata, Timestamp};
 
 use super::allowance::JsonWindow;
+use super::quota::SaidBy;
 use super::renewal::LastRenewal;
 use super::state::{Account, State};
 use crate::time::rfc3339;
@@ -28,6 +30,8 @@ impl Account {
             identity: Identity::of(credential),
             active: self.is_active,
             tier: self.standing.tier(credential.kind),
+            quota: self.quota.shared.as_ref().map(QuotaName::as_str),
+            quota_said_by: self.quota.said_by,
             state,
             cooling_until: until,
             cooling_scopes: self
@@ -90,6 +94,11 @@ pub(crate) struct Json<'a> {
     identity: Identity<'a>,
     active: bool,
     tier: u8,
+    /// The quota that it shares, or would share with others.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    quota: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    quota_said_by: Option<SaidBy>,
     state: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     cooling_until: Option<String>,

@@ -7,6 +7,7 @@ use tower_credentials::{Credential, CredentialId, CredentialStatus, Pool, PoolKe
 
 use super::left_out::Choice;
 use super::pools::pools;
+use super::quota::QuotaOf;
 use super::read_once::ReadOnce;
 use super::renewal::{LastRenewal, Unrenewable, last_renewals};
 use super::state::{Account, unread_response};
@@ -91,15 +92,12 @@ async fn load_one(
     let choice = Choice::of(context, &key, kinds, &stored.damaged);
     let left_out = |kind| choice.and_then(|choice| choice.leaves_out(kind));
     let mut damaged = stored.damaged.clone();
-    let standing = |id| {
-        let mut standing = stored.standings.credentials.get(&id).cloned().unwrap_or_default();
-        // As the pool does.
-        standing.forget_misdated(now);
-        standing
-    };
+    let members = || stored.credentials.iter().map(|record| &record.metadata);
     let stand = |record: &Credential| Account {
         tier: tiers.tier(&record.metadata),
-        standing: standing(record.metadata.id),
+        quota: QuotaOf::of(record.metadata.id, &stored.standings, members()),
+        // As the pool sees it.
+        standing: stored.standings.standing(record.metadata.id, now),
         expires_at: record.secret.expires_at(),
         unrenewable: Unrenewable::of(context, &key, &record.secret),
         is_renewable: Unrenewable::is_renewable(context, &key, &record.secret),
@@ -128,6 +126,7 @@ async fn load_one(
     let of_the_environment = in_use.into_iter().filter(|status| !known.contains(&status.credential.id));
     accounts.extend(of_the_environment.map(|CredentialStatus { credential, standing, .. }| Account {
         tier: if has_tiers { standing.tier(credential.kind) } else { 0 },
+        quota: QuotaOf::default(),
         standing,
         expires_at: None,
         unrenewable: None,

@@ -7,6 +7,7 @@ mod json;
 mod left_out;
 mod load;
 mod pools;
+mod quota;
 mod read_once;
 mod renewal;
 mod select;
@@ -26,6 +27,7 @@ pub(crate) use left_out::{
 };
 pub(crate) use load::{load, load_selected};
 pub(crate) use pools::{no_account, own_name, pools};
+pub(crate) use quota::QuotaOf;
 pub(crate) use read_once::{ReadOnce, read_all};
 pub(crate) use renewal::{LastRenewal, Unrenewable, last_renewals};
 pub(crate) use select::{ambiguous, find, find_all, find_some, matching};

@@ -4,6 +4,7 @@ use tower_credentials::standing::{Health, Reason, Standing};
 use tower_credentials::{Metadata, OAuthTokens, Secret, SecretString, Timestamp};
 
 use super::left_out::{self, LeftOut};
+use super::quota::QuotaOf;
 use super::renewal::{LastRenewal, Unrenewable};
 use crate::context::Context;
 use crate::output;
@@ -15,6 +16,8 @@ pub(crate) struct Account {
     pub(crate) standing: Standing,
     /// The tier that requests take it from, which is 0 unless there are several.
     pub(crate) tier: u8,
+    /// The quota that it takes from.
+    pub(crate) quota: QuotaOf,
     /// When its access token stops working.
     pub(crate) expires_at: Option<Timestamp>,
     /// Why nothing can renew that token, if it needs renewal.

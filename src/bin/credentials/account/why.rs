@@ -58,6 +58,9 @@ pub(crate) struct Line<'a> {
     behind: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     by: Option<Precedence>,
+    /// The account with which it shares a quota, if it is that one that has met the limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    met_by: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     scope: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]

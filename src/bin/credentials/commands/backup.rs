@@ -20,7 +20,7 @@ use crate::{files, output, prompt};
 /// Write all accounts to one encrypted file
 ///
 /// The passphrase, or the key that --recovery-key generates, is enough to open the file: the vault's own key is not needed.
-/// The file contains every account's secret, label, place and tier, and which are paused, but not the settings. Most vendors
+/// The file contains every account's secret, label, place, tier and quota, and which are paused, but not the settings. Most vendors
 /// replace a refresh token when it is renewed, so a backup of sign-ins is soon out of date; one of keys is not.
 #[derive(Debug, Args)]
 #[command(after_help = "\

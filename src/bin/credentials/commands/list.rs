@@ -164,6 +164,7 @@ fn shown(accounts: &[Account]) -> String {
             last.map_or_else(String::new, |response| status(response.status)),
             last.map_or_else(String::new, |response| ago(response.at, now)),
             account.describe_left(now),
+            account.quota.shared.as_ref().map_or_else(String::new, ToString::to_string),
             credential.id.to_string()[..8].to_owned(),
         ]
     });
@@ -177,17 +178,23 @@ fn shown(accounts: &[Account]) -> String {
         "LAST STATUS",
         "LAST USED",
         "LEFT",
+        "QUOTA",
         "ID",
     ];
     let is_left_known = accounts.iter().any(|account| account.windows(now).next().is_some());
+    let is_quota_shared = accounts.iter().any(|account| !account.quota.with.is_empty());
+    let hidden: Vec<_> = [("LEFT", is_left_known), ("QUOTA", is_quota_shared)]
+        .into_iter()
+        .filter_map(|(column, is_known)| (!is_known).then_some(column))
+        .collect();
     // If all are in the default namespace, the column says nothing.
     let is_default =
         accounts.iter().all(|account| account.credential.pool.namespace() == PoolKey::DEFAULT_NAMESPACE);
     let uninformative: &[_] = if is_default { &["NAMESPACE"] } else { &[] };
     let overflow = Overflow {
-        hidden: if is_left_known { &[] } else { &["LEFT"] },
+        hidden: &hidden,
         uninformative,
-        dropped: &["LAST USED", "LAST STATUS", "LEFT"],
+        dropped: &["QUOTA", "LAST USED", "LAST STATUS", "LEFT"],
         truncated: &[],
         wrapped: "STATE",
     };

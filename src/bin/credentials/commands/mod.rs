@@ -16,6 +16,7 @@ pub(crate) mod migrate;
 pub(crate) mod models;
 pub(crate) mod order;
 pub(crate) mod providers;
+pub(crate) mod quota;
 pub(crate) mod rename;
 #[cfg(feature = "serve")]
 pub(crate) mod serve;
@@ -46,6 +47,7 @@ pub(crate) enum Command {
     Move(order::Move),
     Activate(order::Activate),
     Tier(order::Tier),
+    Quota(quota::Quota),
     Pause(standing::Pause),
     Resume(standing::Resume),
     Reset(standing::Reset),
@@ -114,6 +116,7 @@ impl Command {
             Self::Move(command) => command.run(&context()?).await,
             Self::Activate(command) => command.run(&context()?).await,
             Self::Tier(command) => command.run(&context()?).await,
+            Self::Quota(command) => command.run(&context()?).await,
             Self::Pause(command) => command.run(&context()?).await,
             Self::Resume(command) => command.run(&context()?).await,
             Self::Reset(command) => command.run(&context()?).await,

@@ -54,6 +54,9 @@ impl Show {
             ("tier", account.standing.tier(credential.kind).to_string()),
             ("state", account.describe_state(now)),
         ];
+        if account.quota.is_said() {
+            lines.push(("quota", account.quota.to_string()));
+        }
         if let Health::NeedsSignIn { reason, .. }
         | Health::Dead { reason, .. }
         | Health::Spent { reason, .. } = &account.standing.health

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use clap::Args;
 use tower_credentials::Metadata;
 use tower_credentials::events::EventKind;
-use tower_credentials::standing::{Change, Outcome};
-use tower_credentials::vault::VaultExt;
+use tower_credentials::standing::{Change, Cooldown, Outcome, Reason};
 use tower_credentials::vault::file::FileVault;
+use tower_credentials::vault::{StoredPool, VaultExt};
 
 use crate::account::{self, Choice};
 use crate::context::Context;
@@ -15,11 +15,12 @@ use crate::failure::{Exit, Failure};
 use crate::options::SomeAccounts;
 use crate::output;
 use crate::recorder;
+use crate::time::now;
 
 /// Clear the cooldowns and failures of accounts
 ///
-/// This also clears that an account is spent, that its key was refused for good, or that it needs a new sign-in. A paused
-/// account stays paused. Running programs see the change within a second.
+/// This also clears that an account is spent, that its key was refused for good, or that it needs a new sign-in. If the
+/// account shares a quota, the limits of that end for all that do. A paused account stays paused. Running programs see the change within a second.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES.replace("COMMAND", "reset"), override_usage = USAGE.replace("COMMAND", "reset"))]
 pub(crate) struct Reset {
@@ -116,6 +117,19 @@ fn event(change: &Change, account: &Metadata) -> EventKind {
     }
 }
 
+/// Returns those that share an account's quota and are held up by a limit of it.
+fn held_up<'a>(account: &Metadata, stored: &'a StoredPool) -> Vec<&'a Metadata> {
+    let now = now();
+    let seen = stored.standings.standing(account.id, now);
+    let is_running = |cooldown: &Cooldown| cooldown.until > now && cooldown.reason != Reason::Refused;
+    if !seen.cooldowns.iter().any(is_running) {
+        return Vec::new();
+    }
+    let sharing: Vec<_> = stored.standings.sharing(account.id).collect();
+    let others = stored.credentials.iter().map(|record| &record.metadata);
+    others.filter(|other| sharing.contains(&other.id)).collect()
+}
+
 /// Applies a change to all accounts that are named, and says so for each.
 async fn change(
     context: &Context,
@@ -127,11 +141,14 @@ async fn change(
     // All of them are found before any is changed.
     let meant = account::find_some(context, &vault, which).await?;
     for (pool, accounts) in by_pool(meant.clone()) {
-        let before = vault.load_pool(pool.clone()).await?.standings.credentials;
+        let stored = vault.load_pool(pool.clone()).await?;
+        let before = &stored.standings.credentials;
         let was_paused = |account: &Metadata| before.get(&account.id).is_some_and(|one| one.paused);
         let outcomes = accounts.iter().map(|account| Outcome { id: account.id, change: change.clone() });
         vault.record(pool, outcomes.collect()).await?;
         for account in &accounts {
+            let mut also = if *change == Change::Reset { held_up(account, &stored) } else { Vec::new() };
+            also.retain(|other| accounts.iter().all(|account| account.id != other.id));
             let done = match (change, was_paused(account)) {
                 (Change::Paused, true) => "was paused already",
                 (Change::Resumed, false) => "was not paused",
@@ -141,6 +158,11 @@ async fn change(
                 }
             };
             output::say(format_args!("{} {done}", account::name(account)));
+            if !also.is_empty() {
+                let also: Vec<_> = also.into_iter().map(account::name).collect();
+                let also = output::plain(&also.join(", "));
+                output::say(format_args!("The limit of its quota ends for {also}, too"));
+            }
         }
     }
     Ok((vault, meant))

@@ -9,7 +9,10 @@
 //! - `admin` and `metrics`: the state of the accounts.
 //! - `guard`, `clients`, `token`: who may use it. `responses`: what it says itself. `access`: what it notes.
 
-#![allow(clippy::result_large_err, reason = "an error is the gateway's own response, which is moved as any other")]
+#![allow(
+    clippy::result_large_err,
+    reason = "an error is the gateway's own response, which is moved as any other"
+)]
 
 mod access;
 mod accounts;

@@ -17,7 +17,7 @@ use super::state::account::Seen;
 use super::state::history::Happened;
 use super::state::job::{Look, Provider, Update};
 use super::state::why::{Line, Told};
-use crate::account::{Account, LeftOut, Unrenewable};
+use crate::account::{Account, LeftOut, QuotaOf, Unrenewable};
 use crate::time::{Zone, rfc3339};
 
 /// The time on the screen: 29 November 2026, 14:02:31.
@@ -110,6 +110,7 @@ impl Made {
             credential,
             standing: Standing::default(),
             tier: 0,
+            quota: QuotaOf::default(),
             expires_at: None,
             unrenewable: None,
             left_out: None,

@@ -30,6 +30,7 @@ struct Told<'a> {
     why: String,
     way_out: Option<String>,
     behind: Option<Behind>,
+    met_by: Option<String>,
     scope: Option<&'a Scope>,
     until: Option<Timestamp>,
     cause: Option<&'a Cause>,
@@ -47,8 +48,8 @@ impl<'a> Teller<'a> {
     }
 
     pub(super) fn line(&self, explanation: &'a Explanation) -> Line<'a> {
-        let Explanation { credential, is_next, availability, .. } = explanation;
-        let told = self.tell(credential, availability);
+        let Explanation { credential, is_next, availability, met_by, .. } = explanation;
+        let told = self.tell(credential, availability, *met_by);
         let before = self.next.filter(|_| told.behind.is_some()).map(name);
         let is_tried = *is_next && matches!(availability, Availability::CoolingDown { .. });
         let why = match is_tried {
@@ -65,6 +66,7 @@ impl<'a> Teller<'a> {
             way_out: told.way_out.map(|way_out| WayOut::new(&way_out)),
             behind: before,
             by: told.behind.map(|behind| behind.by),
+            met_by: told.met_by,
             scope: told.scope.map(Scope::as_str),
             until: told.until.map(rfc3339),
             response: told.cause.map(|cause| Response {
@@ -75,7 +77,12 @@ impl<'a> Teller<'a> {
         }
     }
 
-    fn tell(&self, credential: &'a Metadata, availability: &'a Availability) -> Told<'a> {
+    fn tell(
+        &self,
+        credential: &'a Metadata,
+        availability: &'a Availability,
+        met_by: Option<CredentialId>,
+    ) -> Told<'a> {
         // What `status` says of it, in the same words.
         let account = self.accounts.get(&credential.id);
         let trouble = account.and_then(|account| account.trouble(self.context, self.now));
@@ -86,6 +93,7 @@ impl<'a> Teller<'a> {
             why,
             way_out: None,
             behind: None,
+            met_by: None,
             scope: None,
             until: None,
             cause: None,
@@ -110,12 +118,18 @@ impl<'a> Teller<'a> {
                 let state = if is_spent(cooldown) { "spent" } else { "cooling" };
                 // A limit of one model is no trouble of the account's.
                 let way_out = way_out.unwrap_or_else(|| reset(credential));
+                let met_by = met_by.map(|id| match self.accounts.get(&id) {
+                    Some(other) => name(&other.credential),
+                    None => id.to_string(),
+                });
+                let why = self.cooling(cooldown, met_by.as_deref());
                 Told {
                     way_out: Some(way_out),
+                    met_by,
                     scope: cooldown.scope.as_ref(),
                     until: Some(cooldown.until),
                     cause: cooldown.cause.as_ref(),
-                    ..told(state, self.cooling(cooldown))
+                    ..told(state, why)
                 }
             }
             Availability::Paused => {
@@ -163,15 +177,23 @@ impl<'a> Teller<'a> {
         }
     }
 
-    fn cooling(&self, cooldown: &Cooldown) -> String {
+    /// Says why it cools down; `met_by` is the account of its quota that has met the limit, if it is another one.
+    fn cooling(&self, cooldown: &Cooldown, met_by: Option<&str>) -> String {
         let left = brief(cooldown.until.since(self.now));
         let scope = cooldown.scope.as_ref().map(|scope| format!(" for {scope}")).unwrap_or_default();
+        let (who, whose) = match met_by {
+            Some(other) => (
+                format!("it shares the quota of {other}, which"),
+                format!("it shares the quota of {other}, whose"),
+            ),
+            None => ("it".to_owned(), "its".to_owned()),
+        };
         let says = match cooldown.reason {
-            Reason::Limited => "it has reached a limit",
-            Reason::UsedUp => "its allowance is used up",
-            Reason::Refused => "it was refused, and another account was not",
-            Reason::Spent => "it is spent",
-            _ => "the vendor says so",
+            Reason::Limited => format!("{who} has reached a limit"),
+            Reason::UsedUp => format!("{whose} allowance is used up"),
+            Reason::Refused => "it was refused, and another account was not".to_owned(),
+            Reason::Spent => format!("{who} is spent"),
+            _ => "the vendor says so".to_owned(),
         };
         let by = match &cooldown.cause {
             Some(cause) => self.response(cause),

@@ -1,7 +1,7 @@
 //! Events in words.
 
 use tower_credentials::events::{Account, EventKind, RotationReason};
-use tower_credentials::standing::Reason;
+use tower_credentials::standing::{Quota, Reason};
 
 use crate::naming::named;
 use crate::time::brief;
@@ -46,6 +46,15 @@ pub(crate) fn of(kind: &EventKind) -> (Option<String>, String) {
         EventKind::Moved { tier: Some(tier), .. } => format!("moved to tier {tier}"),
         EventKind::Moved { place: Some(place), .. } => format!("moved to place {place}"),
         EventKind::Moved { .. } => "moved to the default tier of its kind".to_owned(),
+        EventKind::QuotaSet { quota: Some(Quota::Shared(name)), .. } => {
+            format!("takes from the shared quota {name}")
+        }
+        EventKind::QuotaSet { quota: Some(Quota::Own), .. } => {
+            "takes from a quota of its own".to_owned()
+        }
+        EventKind::QuotaSet { quota: None, .. } => {
+            "takes from the quota that its vendor names".to_owned()
+        }
         EventKind::Renamed { before, .. } => format!("renamed from {before}"),
         EventKind::SignedIn { .. } => "signed in".to_owned(),
         EventKind::Removed { .. } => "removed".to_owned(),

@@ -1,0 +1,64 @@
+//! `quota`: which accounts share a quota, so that a limit of one holds up all.
+
+use clap::Args;
+use tower_credentials::events::EventKind;
+use tower_credentials::standing::{self, Change, Outcome, QuotaName};
+use tower_credentials::vault::VaultExt;
+
+use crate::account::{self, QuotaOf};
+use crate::context::Context;
+use crate::failure::{Exit, Failure};
+use crate::options::OneAccount;
+use crate::output;
+use crate::recorder;
+
+/// Set the quota that an account takes from, which it may share
+///
+/// Accounts of a provider with the same quota share it: a limit that one of them meets holds up all. By default, an API key takes from the quota that
+/// its vendor's responses name (the organization at Anthropic and OpenAI), and every other account from its own.
+#[derive(Debug, Args)]
+#[command(
+    override_usage = "credentials quota [OPTIONS] <ACCOUNT> (--to <NAME> | --own | --usual)",
+    after_help = "\
+Examples:
+  credentials quota openai/work --to acme
+  credentials quota openai/spare --to acme
+  credentials quota openai/spare --own
+  credentials quota openai/spare --usual"
+)]
+pub(crate) struct Quota {
+    #[command(flatten)]
+    pub(crate) account: OneAccount,
+    /// The name of the shared quota
+    #[arg(long, value_name = "NAME", value_parser = name, required_unless_present_any = ["own", "usual"])]
+    pub(crate) to: Option<QuotaName>,
+    /// The account shares no quota, whatever its vendor says
+    #[arg(long, conflicts_with = "to")]
+    pub(crate) own: bool,
+    /// Return to the quota that the vendor names
+    #[arg(long, conflicts_with_all = ["to", "own"])]
+    pub(crate) usual: bool,
+}
+
+fn name(text: &str) -> Result<QuotaName, String> {
+    QuotaName::new(text).map_err(|error| error.to_string())
+}
+
+impl Quota {
+    pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
+        let vault = context.vault_with_accounts().await?;
+        let meant = account::find(context, &vault, &self.account).await?;
+        let quota = match self.own {
+            true => Some(standing::Quota::Own),
+            false => self.to.map(standing::Quota::Shared),
+        };
+        let change = Change::Quota { quota: quota.clone() };
+        vault.record(meant.pool.clone(), vec![Outcome { id: meant.id, change }]).await?;
+        recorder::done(EventKind::QuotaSet { account: (&meant).into(), quota });
+        let stored = vault.load_pool(meant.pool.clone()).await?;
+        let names = stored.credentials.iter().map(|record| &record.metadata);
+        let takes_from = QuotaOf::of(meant.id, &stored.standings, names);
+        output::say(format_args!("{} takes from {takes_from} now", account::name(&meant)));
+        Ok(Exit::Done)
+    }
+}
