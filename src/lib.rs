@@ -166,8 +166,9 @@
 //! | `reqwest-middleware` | no | The layers as a middleware for reqwest-middleware. Implies `reqwest`. |
 //! | `follow-redirect` | no | `redirect`: a policy for tower-http's `FollowRedirect`. |
 //! | `metrics` | no | `metrics`: a pool's counters and gauges, through the crate `metrics`. |
-//! | `cli` | no | The program `credentials`. Implies `backup`, `discovery`, `hyper`, `migrate`, `setup`, `tls` and `tui`. |
+//! | `cli` | no | The program `credentials`. Implies `backup`, `discovery`, `hyper`, `migrate`, `serve`, `setup`, `tls` and `tui`. |
 //! | `tui` | no | `credentials tui`: the accounts on the screen of a terminal, live. |
+//! | `serve` | no | `credentials exec` and `credentials serve`: one address at which tools find all accounts. |
 //! | `quickstart` | no | The program `quickstart`, an example. Implies `file`. |
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]

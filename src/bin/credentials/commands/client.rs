@@ -14,9 +14,9 @@ use crate::output;
 use crate::table::{Overflow, table};
 use crate::time::{ago, now, rfc3339};
 
-/// The clients of `credentials serve`: each has a token that tools send in place of an API key
+/// Add, list and remove the clients of `credentials serve`
 ///
-/// Only a hash of each token is kept. A gateway that runs knows a change within a second.
+/// Each has a token that tools send in place of an API key. Only a hash of each token is kept. A gateway that runs knows a change within a second.
 #[derive(Debug, Args)]
 pub(crate) struct Client {
     #[command(subcommand)]
