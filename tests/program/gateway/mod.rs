@@ -1,5 +1,6 @@
 //! `credentials exec` and `credentials serve`, as processes, between tools and an upstream on loopback.
 
+mod administration;
 mod clients;
 mod exec;
 mod process;

@@ -7,7 +7,6 @@ use std::sync::Arc;
 
 use clap::Args;
 use tokio::process::{Child, Command};
-use tokio::sync::watch;
 use tower_credentials::SecretString;
 
 use super::serve::SendingOptions;
@@ -84,8 +83,7 @@ impl Exec {
         let clients = Clients::new(vec![client(&token)]);
         let access = AccessLog::new(AccessFormat::Off);
         let gateway = Arc::new(Gateway::new(rules, clients, access, sending));
-        let (end, ended) = watch::channel(false);
-        let serving = tokio::spawn(Server::new(listener, MAX_CONNECTIONS).run(gateway, ended));
+        let serving = tokio::spawn(Server::new(listener, MAX_CONNECTIONS).run(gateway.clone()));
         let mut command = Command::new(program);
         command.args(arguments);
         without_secrets(context, &mut command);
@@ -98,7 +96,7 @@ impl Exec {
         past_proxies(&mut command);
         let child = command.spawn().map_err(|error| not_run(program, &error))?;
         let status = wait(child, &mut signals).await;
-        let _ = end.send(true);
+        gateway.end();
         // Nobody reads the responses that are under way.
         serving.abort();
         let status =

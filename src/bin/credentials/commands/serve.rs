@@ -10,7 +10,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tower_credentials::SecretString;
 
@@ -261,15 +260,14 @@ impl Serve {
         gateway: Arc<Gateway<S>>,
         signals: &mut Interrupts,
     ) {
-        let (end, ended) = watch::channel(false);
         let mut servers = JoinSet::new();
         for listener in listeners {
             let server = Server::new(listener, self.max_connections.get());
-            servers.spawn(server.run(gateway.clone(), ended.clone()));
+            servers.spawn(server.run(gateway.clone()));
         }
         let too_late = async {
             signals.next().await;
-            let _ = end.send(true);
+            gateway.end();
             output::say("Waiting for the requests under way; another signal ends them");
             let _ = tokio::time::timeout(self.drain, signals.next()).await;
         };

@@ -4,40 +4,58 @@ use std::time::Duration;
 
 use http::{HeaderValue, Method, Request, StatusCode, header};
 use serde_json::{Value, json};
+use tokio::sync::watch;
+use tower_credentials::standing::Scope;
 use tower_credentials::vault::VaultError;
 use tower_credentials::{CredentialId, CredentialStatus};
+use url::form_urlencoded;
 
 use super::clients::Sender;
+use super::events::Events;
 use super::responses::{self, Own, as_json, error};
 use super::route::Route;
 use super::rules::Rules;
-use super::{guard, metrics};
+use super::{guard, metrics, page};
 
 /// How the paths begin. No API has such a path.
 const PREFIX: &str = "/.gateway";
+
+/// The path of the page.
+const PAGE: &str = "/.gateway/";
 
 /// The path at which Prometheus looks.
 const METRICS: &str = "/metrics";
 
 /// What can be asked for.
-const PATHS: &str = "GET /.gateway/accounts, GET /.gateway/counters, POST /.gateway/accounts/ID/reset, …/pause and …/resume, GET /metrics";
+const PATHS: &str = "GET /.gateway/, /.gateway/accounts, /.gateway/why, /.gateway/counters, /.gateway/events and /metrics; \
+                     POST /.gateway/accounts/ID/reset, …/pause and …/resume";
 
 impl<S> Rules<S> {
-    /// Returns the response to a request for administration; `None` if it is none.
+    /// Returns the response to a request for administration; `None` if it is none. One that goes on ends once `end` is
+    /// true.
     pub(super) async fn administer<B>(
         &self,
         request: &Request<B>,
         sender: Option<&Sender>,
+        end: &watch::Receiver<bool>,
     ) -> Option<Own> {
         let path = request.uri().path();
         let own = path.strip_prefix(PREFIX).filter(|rest| rest.is_empty() || rest.starts_with('/'));
         if own.is_none() && path != METRICS {
             return None;
         }
-        // Its sender is not who it seems, and a page may have sent it.
+        // Its sender is not who it seems.
         if guard::is_forwarded(request.headers()) {
             let message = "a proxy in front of this gateway has passed this on: administration is for clients that reach it directly";
             return Some(responses::lasting_error(StatusCode::FORBIDDEN, "permission_error", message));
+        }
+        if let (&Method::GET | &Method::HEAD, Some(path)) = (request.method(), own) {
+            if path.is_empty() {
+                return Some(responses::moved(PAGE));
+            }
+            if let Some(file) = page::file(path) {
+                return Some(file);
+            }
         }
         match sender.and_then(Sender::client) {
             Some(client) if client.is_admin() => {}
@@ -52,27 +70,41 @@ impl<S> Rules<S> {
             None => return Some(responses::unauthorized()),
         }
         let response = match own {
-            Some(path) => self.administered(request.method(), path.trim_matches('/')).await,
+            Some(path) => self.administered(request, path.trim_matches('/'), end).await,
             None => self.metrics(),
         };
         Some(without_cache(response))
     }
 
-    async fn administered(&self, method: &Method, path: &str) -> Own {
+    async fn administered<B>(
+        &self,
+        request: &Request<B>,
+        path: &str,
+        end: &watch::Receiver<bool>,
+    ) -> Own {
         let segments: Vec<_> = path.split('/').collect();
-        match (method, &*segments) {
+        match (request.method(), &*segments) {
             (&Method::GET, ["accounts"]) => {
                 as_json(StatusCode::OK, &self.pools().map(accounts).collect())
             }
             (&Method::GET, ["counters"]) => {
                 as_json(StatusCode::OK, &self.pools().map(counters).collect())
             }
+            (&Method::GET, ["why"]) => {
+                let scope = model(request.uri().query()).map(Scope::new);
+                as_json(StatusCode::OK, &self.pools().map(|route| why(route, scope.as_ref())).collect())
+            }
+            (&Method::GET, ["events"]) => {
+                responses::lines(Events::of(self.pools().map(|route| route.pool.events()), end))
+            }
             (&Method::POST, ["accounts", id, action @ ("reset" | "pause" | "resume")]) => {
                 self.act(id, action).await
             }
-            (_, ["accounts" | "counters"] | ["accounts", _, "reset" | "pause" | "resume"]) => {
-                error(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", PATHS)
-            }
+            (
+                _,
+                ["accounts" | "counters" | "events" | "why"]
+                | ["accounts", _, "reset" | "pause" | "resume"],
+            ) => error(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", PATHS),
             _ => error(StatusCode::NOT_FOUND, "not_found_error", PATHS),
         }
     }
@@ -132,6 +164,16 @@ fn accounts<S>(route: &Route<S>) -> Value {
         "namespace": route.pool.key().namespace(),
         "accounts": accounts,
     })
+}
+
+fn why<S>(route: &Route<S>, scope: Option<&Scope>) -> Value {
+    json!({ "route": route.path(), "accounts": route.pool.why(scope) })
+}
+
+/// Returns the model that a query names.
+fn model(query: Option<&str>) -> Option<String> {
+    let mut pairs = form_urlencoded::parse(query?.as_bytes());
+    pairs.find(|(name, _)| name == "model").map(|(_, model)| model.into_owned())
 }
 
 fn counters<S>(route: &Route<S>) -> Value {

@@ -18,6 +18,7 @@ use tokio::time::Sleep;
 use tower_credentials::BoxError;
 
 use super::access::Seen;
+use super::responses::OwnBody;
 
 /// How long a client may pause while it sends a body.
 const IDLE: Duration = Duration::from_secs(60);
@@ -159,7 +160,7 @@ pin_project! {
     /// A response's body, which is noted as it passes.
     pub(crate) struct ResponseBody<B> {
         #[pin]
-        body: Either<B, Full<Bytes>>,
+        body: Either<B, OwnBody>,
         seen: Seen,
     }
 }
@@ -175,7 +176,7 @@ impl<B> ResponseBody<B> {
         Self { body: Either::Left(body), seen }
     }
 
-    pub(super) fn own(body: Full<Bytes>, seen: Seen) -> Self {
+    pub(super) fn own(body: OwnBody, seen: Seen) -> Self {
         Self { body: Either::Right(body), seen }
     }
 }

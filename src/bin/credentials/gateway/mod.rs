@@ -6,7 +6,7 @@
 //!   of the clients. `settings`: the table `[serve]`.
 //! - this file: a request, from the client to the response.
 //! - `rules`: which route a request takes. `route`: a path, and the layers over the client to its upstream. `forward`: what is sent on. `body`: the bodies.
-//! - `admin` and `metrics`: the state of the accounts.
+//! - `admin`, `page`, `events` and `metrics`: the state of the accounts.
 //! - `guard`, `clients`, `token`: who may use it. `responses`: what it says itself. `access`: what it notes.
 
 #![allow(
@@ -19,9 +19,11 @@ mod accounts;
 mod admin;
 mod body;
 mod clients;
+mod events;
 mod forward;
 mod guard;
 mod metrics;
+mod page;
 mod responses;
 mod route;
 mod rules;
@@ -36,6 +38,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::Either;
 use hyper::body::Incoming;
+use tokio::sync::watch;
 use tower::ServiceExt;
 use tower_credentials::AnsweredBy;
 
@@ -43,7 +46,7 @@ use crate::output;
 use access::Seen;
 use body::{Received, ResponseBody, UploadError};
 use clients::Sender;
-use responses::Own;
+use responses::{Own, OwnBody};
 
 pub(crate) use access::{AccessFormat, AccessLog};
 pub(crate) use accounts::routes;
@@ -63,16 +66,24 @@ pub(crate) struct Gateway<S> {
     pub(crate) clients: Clients,
     access: AccessLog,
     sending: Sending,
+    /// Whether it ends. Then responses end that would go on for ever.
+    end: watch::Sender<bool>,
 }
 
 impl<S> Gateway<S> {
     pub(crate) fn new(rules: Rules<S>, clients: Clients, access: AccessLog, sending: Sending) -> Self {
-        Self { rules: RwLock::new(Arc::new(rules)), clients, access, sending }
+        let (end, _) = watch::channel(false);
+        Self { rules: RwLock::new(Arc::new(rules)), clients, access, sending, end }
     }
 
     /// The rules now.
     fn rules(&self) -> Arc<Rules<S>> {
         self.rules.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Ends what would go on for ever, and takes no other connections.
+    pub(crate) fn end(&self) {
+        self.end.send_replace(true);
     }
 
     /// Takes other rules for the requests from now on. Returns those so far, which requests under way still follow.
@@ -105,7 +116,7 @@ impl<S: Forward> Gateway<S> {
         &self,
         request: Request<Incoming>,
         seen: &mut Seen,
-    ) -> Response<Either<S::Body, http_body_util::Full<bytes::Bytes>>> {
+    ) -> Response<Either<S::Body, OwnBody>> {
         match self.forwarded(request, seen).await {
             Ok(response) => response.map(Either::Left),
             Err(own) => own.map(Either::Right),
@@ -124,7 +135,7 @@ impl<S: Forward> Gateway<S> {
         if let Some(client) = sender.as_ref().and_then(Sender::client) {
             seen.client(client.name());
         }
-        if let Some(own) = rules.administer(&request, sender.as_ref()).await {
+        if let Some(own) = rules.administer(&request, sender.as_ref(), &self.end.subscribe()).await {
             return Err(own);
         }
         let Some(sender) = sender else { return Err(responses::unauthorized()) };

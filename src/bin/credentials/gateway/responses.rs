@@ -7,14 +7,18 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Response, StatusCode, header};
-use http_body_util::Full;
+use http_body_util::{Either, Full};
 use serde_json::{Value, json};
 use tower_credentials::{BoxError, Error};
 
 use super::clients::Busy;
+use super::events::Events;
+
+/// The body of a response of the gateway's own.
+pub(super) type OwnBody = Either<Full<Bytes>, Events>;
 
 /// A response of the gateway's own.
-pub(super) type Own = Response<Full<Bytes>>;
+pub(super) type Own = Response<OwnBody>;
 
 /// Some SDKs obey it, whatever the status.
 const X_SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
@@ -28,9 +32,17 @@ pub(super) fn text(status: StatusCode, text: impl Into<String>) -> Own {
 }
 
 fn with_type(status: StatusCode, kind: &'static str, body: String) -> Own {
-    let mut response = Response::new(Full::from(body));
+    let mut response = Response::new(Either::Left(Full::from(body)));
     *response.status_mut() = status;
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    response
+}
+
+/// Lines of JSON, for as long as somebody reads them.
+pub(super) fn lines(events: Events) -> Own {
+    let mut response = Response::new(Either::Right(events));
+    let kind = HeaderValue::from_static("application/x-ndjson");
+    response.headers_mut().insert(header::CONTENT_TYPE, kind);
     response
 }
 
@@ -44,6 +56,13 @@ pub(super) fn error(status: StatusCode, kind: &str, message: impl fmt::Display) 
 pub(super) fn lasting_error(status: StatusCode, kind: &str, message: impl fmt::Display) -> Own {
     let mut response = error(status, kind, message);
     response.headers_mut().insert(X_SHOULD_RETRY, HeaderValue::from_static("false"));
+    response
+}
+
+/// A redirect to another path of the gateway.
+pub(super) fn moved(to: &'static str) -> Own {
+    let mut response = text(StatusCode::PERMANENT_REDIRECT, "");
+    response.headers_mut().insert(header::LOCATION, HeaderValue::from_static(to));
     response
 }
 

@@ -106,9 +106,10 @@ impl Server {
         Self { listener, max_connections }
     }
 
-    /// Serves until `end` is true, and then until the requests under way have ended. If this is dropped, they are broken
+    /// Serves until the gateway ends, and then until the requests under way have ended. If this is dropped, they are broken
     /// off.
-    pub(crate) async fn run<S: Forward>(self, gateway: Arc<Gateway<S>>, mut end: watch::Receiver<bool>) {
+    pub(crate) async fn run<S: Forward>(self, gateway: Arc<Gateway<S>>) {
+        let mut end = gateway.end.subscribe();
         let mut connections = JoinSet::new();
         let mut is_exhausted = false;
         loop {
