@@ -2,6 +2,7 @@
 
 mod administration;
 mod clients;
+mod conversations;
 mod exec;
 mod process;
 mod routes;

@@ -12,6 +12,7 @@ use serde::Serialize;
 use tower_credentials::CredentialId;
 
 use super::clients::Place;
+use super::conversation::Search;
 
 /// How many lines wait for the output. More are lost, and no request waits for them.
 const WAITING: usize = 4096;
@@ -109,6 +110,8 @@ pub(super) struct Seen {
     noting: Option<Box<Noting>>,
     /// The client's place, which is free for its next request then.
     place: Place,
+    /// The search for what the response has made, until that was found or is not to be expected any more.
+    search: Option<Search>,
 }
 
 #[derive(Debug)]
@@ -138,7 +141,7 @@ impl Seen {
             };
             Box::new(Noting { log: log.clone(), began: Instant::now(), entry })
         });
-        Self { noting, place: None }
+        Self { noting, place: None, search: None }
     }
 
     fn note(&mut self, change: impl FnOnce(&mut Entry)) {
@@ -175,8 +178,14 @@ impl Seen {
         self.place = place;
     }
 
-    pub(super) fn sent(&mut self, bytes: usize) {
-        self.note(|entry| entry.bytes += bytes as u64);
+    pub(super) fn search(&mut self, search: Search) {
+        self.search = Some(search);
+    }
+
+    /// Another piece of the response passes.
+    pub(super) fn sent(&mut self, piece: &[u8]) {
+        self.note(|entry| entry.bytes += piece.len() as u64);
+        self.search.take_if(|search| !search.look(piece));
     }
 
     /// The response has ended as it should.

@@ -195,7 +195,7 @@ where
         let mut this = self.project();
         let frame = ready!(this.body.as_mut().poll_frame(cx));
         match &frame {
-            Some(Ok(frame)) => this.seen.sent(frame.data_ref().map_or(0, Bytes::len)),
+            Some(Ok(frame)) => this.seen.sent(frame.data_ref().map_or(&[], AsRef::as_ref)),
             Some(Err(_)) => return Poll::Ready(frame),
             None => {}
         }

@@ -7,6 +7,7 @@
 //! - this file: a request, from the client to the response.
 //! - `rules`: which route a request takes. `route`: a path, and the layers over the client to its upstream. `forward`: what is sent on. `body`: the bodies.
 //! - `admin`, `page`, `events` and `metrics`: the state of the accounts.
+//! - `conversation`: which account a request belongs to.
 //! - `guard`, `clients`, `token`: who may use it. `responses`: what it says itself. `access`: what it notes.
 
 #![allow(
@@ -19,6 +20,7 @@ mod accounts;
 mod admin;
 mod body;
 mod clients;
+mod conversation;
 mod events;
 mod forward;
 mod guard;
@@ -45,7 +47,8 @@ use tower_credentials::AnsweredBy;
 use crate::output;
 use access::Seen;
 use body::{Received, ResponseBody, UploadError};
-use clients::Sender;
+use clients::{Client, Sender};
+use conversation::{Belongs, Made, Search};
 use responses::{Own, OwnBody};
 
 pub(crate) use access::{AccessFormat, AccessLog};
@@ -66,6 +69,7 @@ pub(crate) struct Gateway<S> {
     pub(crate) clients: Clients,
     access: AccessLog,
     sending: Sending,
+    made: Arc<Made>,
     /// Whether it ends. Then responses end that would go on for ever.
     end: watch::Sender<bool>,
 }
@@ -73,7 +77,7 @@ pub(crate) struct Gateway<S> {
 impl<S> Gateway<S> {
     pub(crate) fn new(rules: Rules<S>, clients: Clients, access: AccessLog, sending: Sending) -> Self {
         let (end, _) = watch::channel(false);
-        Self { rules: RwLock::new(Arc::new(rules)), clients, access, sending, end }
+        Self { rules: RwLock::new(Arc::new(rules)), clients, access, sending, made: Arc::default(), end }
     }
 
     /// The rules now.
@@ -145,7 +149,7 @@ impl<S: Forward> Gateway<S> {
             return Err(responses::no_upgrade());
         }
         let place = sender.client().map(|client| client.begin()).transpose().map_err(responses::busy)?;
-        let response = self.send(&routes, request, seen).await?;
+        let response = self.send(&routes, request, sender.client(), seen).await?;
         // The place is kept until the response has ended.
         seen.keep(place.flatten());
         Ok(response)
@@ -156,9 +160,10 @@ impl<S: Forward> Gateway<S> {
         &self,
         routes: &[&Route<S>],
         request: Request<Incoming>,
+        client: Option<&Arc<Client>>,
         seen: &mut Seen,
     ) -> Result<Response<S::Body>, Own> {
-        let (head, body) = request.into_parts();
+        let (mut head, body) = request.into_parts();
         let received = Received::read(&head.headers, body, self.sending.replay).await;
         let (body, broken_off) = received.map_err(|error| unread(&error))?;
         let takes_model = |route: &&&Route<S>| {
@@ -180,6 +185,17 @@ impl<S: Forward> Gateway<S> {
         }
         let query = head.uri.query().and_then(token::without_keys);
         let method = head.method.clone();
+        let name = client.map_or("", |client| client.name());
+        match conversation::of(&self.made, name, &head.headers, rest, body.beginning()) {
+            // One of another pool belongs to none of this one.
+            Some(Belongs::ToAccount(account, pin)) if route.has(account) => {
+                head.extensions.insert(pin);
+            }
+            Some(Belongs::ToConversation(affinity)) => {
+                head.extensions.insert(affinity);
+            }
+            _ => {}
+        }
         let request = Request::from_parts(head, body.into_body());
         let request = route.upstream.request(request, rest, query.as_deref()).map_err(|error| {
             let message = format!("can't be forwarded: {error}");
@@ -190,7 +206,11 @@ impl<S: Forward> Gateway<S> {
                 forward::response(&mut response);
                 let (mut head, body) = response.into_parts();
                 if let Some(by) = head.extensions.remove::<AnsweredBy>() {
-                    seen.account(by.credential().id, by.attempts());
+                    let account = by.credential().id;
+                    seen.account(account, by.attempts());
+                    if head.status.is_success() {
+                        seen.search(Search::new(&self.made, account));
+                    }
                 }
                 head.extensions.clear();
                 match body {

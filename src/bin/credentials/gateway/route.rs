@@ -13,7 +13,8 @@ use tower_credentials::provider::{Endpoint, Provider};
 use tower_credentials::registry::Registry;
 use tower_credentials::service::ReplayBody;
 use tower_credentials::{
-    BoxError, ErrorBodyLayer, ErrorResponseLayer, FirstEventLayer, ModelScopeLayer, Pool, ReplayLayer,
+    BoxError, CredentialId, ErrorBodyLayer, ErrorResponseLayer, FirstEventLayer, ModelScopeLayer, Pool,
+    ReplayLayer,
 };
 
 use super::body::RequestBody;
@@ -53,6 +54,11 @@ impl<S> Route<S> {
 
     pub(crate) fn pool(&self) -> &Pool {
         &self.pool
+    }
+
+    /// Whether this account is in its pool.
+    pub(super) fn has(&self, account: CredentialId) -> bool {
+        self.pool.status().iter().any(|status| status.credential.id == account)
     }
 
     pub(crate) fn provider(&self) -> &str {

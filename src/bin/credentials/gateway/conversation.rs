@@ -1,0 +1,209 @@
+//! Which requests belong together: those of a conversation, and those about something that an account has made.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use http::{HeaderMap, HeaderName};
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use tower_credentials::{Affinity, CredentialId, Pin};
+
+/// The headers in which tools name their session.
+const SESSION_HEADERS: [HeaderName; 3] = [
+    HeaderName::from_static("session_id"),
+    HeaderName::from_static("x-session-id"),
+    HeaderName::from_static("x-claude-code-session-id"),
+];
+
+/// How the ids of things begin that only the account which made them knows, such as a file or a batch.
+const MADE: [&str; 12] = [
+    "resp_",
+    "conv_",
+    "file-",
+    "file_",
+    "batch_",
+    "msgbatch_",
+    "vs_",
+    "thread_",
+    "asst_",
+    "ftjob-",
+    "files/",
+    "cachedContents/",
+];
+
+/// The most of a response that is searched for an id, in bytes. It comes first.
+const SEARCHED: usize = 4096;
+
+/// How many ids each half of the memory holds.
+const HALF: usize = 8192;
+
+/// What a JSON body says about the requests that it belongs to.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Fields<'a> {
+    #[serde(borrow)]
+    prompt_cache_key: Text<'a>,
+    #[serde(borrow)]
+    previous_response_id: Text<'a>,
+    #[serde(borrow)]
+    conversation: Text<'a>,
+    #[serde(borrow)]
+    input_file_id: Text<'a>,
+    #[serde(borrow)]
+    metadata: Metadata<'a>,
+}
+
+/// A text, if it is one.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Text<'a> {
+    Is(#[serde(borrow)] std::borrow::Cow<'a, str>),
+    IsObject {
+        #[serde(borrow)]
+        id: std::borrow::Cow<'a, str>,
+    },
+    #[allow(dead_code, reason = "whatever else it is")]
+    IsNot(IgnoredAny),
+}
+
+impl Default for Text<'_> {
+    fn default() -> Self {
+        Self::IsNot(IgnoredAny)
+    }
+}
+
+impl Text<'_> {
+    fn get(&self) -> Option<&str> {
+        match self {
+            Self::Is(text) | Self::IsObject { id: text } => Some(text).map(AsRef::as_ref),
+            Self::IsNot(_) => None,
+        }
+    }
+}
+
+#[derive(Default, Deserialize)]
+#[serde(untagged)]
+enum Metadata<'a> {
+    Of {
+        #[serde(borrow)]
+        user_id: std::borrow::Cow<'a, str>,
+    },
+    #[default]
+    #[serde(skip)]
+    Missing,
+    #[allow(dead_code, reason = "whatever else it is")]
+    Other(IgnoredAny),
+}
+
+/// What a request belongs to.
+pub(super) enum Belongs {
+    /// To what this account has made: no other knows it.
+    ToAccount(CredentialId, Pin),
+    /// To a conversation, which stays with an account while that is ready.
+    ToConversation(Affinity),
+}
+
+/// Returns what a request belongs to, if it says so. Conversations of two clients are never the same.
+pub(super) fn of(
+    made: &Made,
+    client: &str,
+    headers: &HeaderMap,
+    path: &str,
+    body: &[u8],
+) -> Option<Belongs> {
+    let fields: Fields<'_> = serde_json::from_slice(body).unwrap_or_default();
+    let ids = [&fields.previous_response_id, &fields.conversation, &fields.input_file_id];
+    let ids = ids.into_iter().filter_map(Text::get).chain(ids_in(path));
+    if let Some(account) = ids.filter(|id| is_made(id)).find_map(|id| made.by(id)) {
+        return Some(Belongs::ToAccount(account, Pin::id(account)));
+    }
+    let of_user = match &fields.metadata {
+        Metadata::Of { user_id } => Some(&**user_id),
+        _ => None,
+    };
+    let session = SESSION_HEADERS.iter().find_map(|name| headers.get(name)?.to_str().ok());
+    let conversation = session.or(fields.prompt_cache_key.get()).or(of_user)?;
+    Some(Belongs::ToConversation(Affinity::new(format!("{client}\n{conversation}"))))
+}
+
+/// Returns the parts of a path that may be ids.
+fn ids_in(path: &str) -> impl Iterator<Item = &str> {
+    let of_two =
+        path.rmatch_indices('/').filter_map(|(at, _)| path[..at].rfind('/').map(|at| &path[at + 1..]));
+    // Of `/v1/batches/ID/cancel` each segment, and for Google's names each pair of segments.
+    path.split('/').chain(of_two)
+}
+
+fn is_made(id: &str) -> bool {
+    MADE.iter().any(|start| id.starts_with(start))
+}
+
+/// Which account has made what, by the responses that have passed. The oldest are forgotten, and all of it at the end.
+#[derive(Debug, Default)]
+pub(super) struct Made(Mutex<Halves>);
+
+/// When the young half is full, it takes the place of the old one.
+#[derive(Debug, Default)]
+struct Halves {
+    young: HashMap<Box<str>, CredentialId>,
+    old: HashMap<Box<str>, CredentialId>,
+}
+
+impl Made {
+    fn by(&self, id: &str) -> Option<CredentialId> {
+        let halves = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        halves.young.get(id).or_else(|| halves.old.get(id)).copied()
+    }
+
+    fn note(&self, id: &str, account: CredentialId) {
+        let mut halves = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if halves.young.len() >= HALF {
+            halves.old = std::mem::take(&mut halves.young);
+        }
+        halves.young.insert(id.into(), account);
+    }
+}
+
+/// Looks for an id in the beginning of a response as it passes.
+#[derive(Debug)]
+pub(super) struct Search {
+    made: Arc<Made>,
+    account: CredentialId,
+    beginning: Vec<u8>,
+}
+
+impl Search {
+    pub(super) fn new(made: &Arc<Made>, account: CredentialId) -> Self {
+        Self { made: made.clone(), account, beginning: Vec::new() }
+    }
+
+    /// Looks at the next piece. Returns whether the next one is wanted as well.
+    pub(super) fn look(&mut self, piece: &[u8]) -> bool {
+        let room = SEARCHED.saturating_sub(self.beginning.len());
+        self.beginning.extend_from_slice(&piece[..piece.len().min(room)]);
+        let text = match std::str::from_utf8(&self.beginning) {
+            Ok(text) => text,
+            // It ends within a letter, or is no text.
+            Err(error) => {
+                std::str::from_utf8(&self.beginning[..error.valid_up_to()]).unwrap_or_default()
+            }
+        };
+        if let Some(id) = id_in(text) {
+            self.made.note(id, self.account);
+            return false;
+        }
+        self.beginning.len() < SEARCHED
+    }
+}
+
+/// Returns the first id of something made in a JSON text, or in the data of an event: the value of `id` or, as Google calls
+/// it, of `name`.
+fn id_in(text: &str) -> Option<&str> {
+    let values = ["\"id\"", "\"name\""].into_iter().flat_map(|key| text.split(key).skip(1));
+    values
+        .filter_map(|rest| {
+            let value = rest.trim_start().strip_prefix(':')?.trim_start().strip_prefix('"')?;
+            value.split_once('"').map(|(id, _)| id)
+        })
+        .find(|id| is_made(id))
+}
