@@ -7,3 +7,4 @@ mod routes;
 mod strangers;
 mod terminal;
 mod tokens;
+mod websockets;
