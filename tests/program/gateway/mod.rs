@@ -9,3 +9,4 @@ mod routes;
 mod strangers;
 mod terminal;
 mod tokens;
+mod websockets;

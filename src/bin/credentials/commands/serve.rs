@@ -304,7 +304,7 @@ fn any_seconds(text: &str) -> Result<Duration, String> {
 const AFTER_HELP: &str = "\
 Responses of its own, with a JSON body:
   401  no token of a client                 403  a web page, another host, or a client that may not
-  404  no such path                         426  a WebSocket, or another upgrade
+  404  no such path                         426  an upgrade that is no WebSocket
   429  every account is limited; `retry-after` says when the first is ready, if the upstream has said so, and
        `x-should-retry: false` says that this takes longer than --no-retry-beyond; or the client has reached its bound
   502  the upstream can't be reached        504  it did not answer in time

@@ -75,6 +75,9 @@ pub(super) struct Entry {
     #[serde(rename = "total_ms")]
     total: Millis,
     bytes: u64,
+    /// How much the client has sent over a WebSocket.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    received_bytes: Option<u64>,
     is_whole: bool,
 }
 
@@ -95,16 +98,17 @@ impl fmt::Display for Entry {
         let (client, account) = (dash(self.client.as_deref()), dash(self.account.as_deref()));
         let attempts = self.attempts.map_or_else(|| "-".to_owned(), |attempts| attempts.to_string());
         let (head, total) = (self.head.0, self.total.0);
+        let received = self.received_bytes.map(|bytes| format!(" received={bytes}")).unwrap_or_default();
         let end = if self.is_whole { "" } else { " broken off" };
         write!(
             f,
-            "{at} {client} {method} {path} {status} account={account} attempts={attempts} head={head}ms total={total}ms bytes={bytes}{end}"
+            "{at} {client} {method} {path} {status} account={account} attempts={attempts} head={head}ms total={total}ms bytes={bytes}{received}{end}"
         )
     }
 }
 
 /// Notes a request while it lasts, and writes its line when it has ended.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Seen {
     /// `None` if nothing is written.
     noting: Option<Box<Noting>>,
@@ -137,6 +141,7 @@ impl Seen {
                 head: Millis::default(),
                 total: Millis::default(),
                 bytes: 0,
+                received_bytes: None,
                 is_whole: false,
             };
             Box::new(Noting { log: log.clone(), began: Instant::now(), entry })
@@ -186,6 +191,14 @@ impl Seen {
     pub(super) fn sent(&mut self, piece: &[u8]) {
         self.note(|entry| entry.bytes += piece.len() as u64);
         self.search.take_if(|search| !search.look(piece));
+    }
+
+    /// What has passed over a WebSocket.
+    pub(super) fn passed(&mut self, sent: u64, received: u64) {
+        self.note(|entry| {
+            entry.bytes = sent;
+            entry.received_bytes = Some(received);
+        });
     }
 
     /// The response has ended as it should.

@@ -149,7 +149,7 @@ fn ask_for_readable(headers: &mut HeaderMap) {
 }
 
 /// Returns the elements of a header that is a list (RFC 9110, section 5.6.1).
-fn lists<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a [u8]> {
+pub(super) fn lists<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a [u8]> {
     let values = headers.get_all(name).into_iter();
     let elements = values.flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
     elements.map(<[u8]>::trim_ascii).filter(|element| !element.is_empty())

@@ -137,7 +137,7 @@ impl FromStr for AllowedOrigin {
     }
 }
 
-/// Whether a request asks for another protocol on its connection, as a WebSocket does (RFC 9110, section 7.8). An offer
+/// Whether a request asks for another protocol on its connection, such as WebSocket (RFC 9110, section 7.8). An offer
 /// of another HTTP version or of TLS may be ignored, and the request served as it is.
 pub(super) fn asks_for_upgrade(headers: &HeaderMap) -> bool {
     let is_http = |protocol: &str| {

@@ -6,6 +6,7 @@
 //!   of the clients. `settings`: the table `[serve]`.
 //! - this file: a request, from the client to the response.
 //! - `rules`: which route a request takes. `route`: a path, and the layers over the client to its upstream. `forward`: what is sent on. `body`: the bodies.
+//!   `websocket`: what follows a 101.
 //! - `admin`, `page`, `events` and `metrics`: the state of the accounts.
 //! - `conversation`: which account a request belongs to.
 //! - `guard`, `clients`, `token`: who may use it. `responses`: what it says itself. `access`: what it notes.
@@ -34,12 +35,15 @@ mod settings;
 mod stored;
 mod token;
 mod tools;
+mod websocket;
 
 use std::sync::{Arc, PoisonError, RwLock};
 
+use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
-use http_body_util::Either;
+use http_body_util::{Either, Full};
 use hyper::body::Incoming;
+use hyper::upgrade::OnUpgrade;
 use tokio::sync::watch;
 use tower::ServiceExt;
 use tower_credentials::AnsweredBy;
@@ -50,6 +54,7 @@ use body::{Received, ResponseBody, UploadError};
 use clients::{Client, Sender};
 use conversation::{Belongs, Made, Search};
 use responses::{Own, OwnBody};
+use websocket::{Sides, WebSocket};
 
 pub(crate) use access::{AccessFormat, AccessLog};
 pub(crate) use accounts::routes;
@@ -98,41 +103,41 @@ impl<S> Gateway<S> {
 }
 
 impl<S: Forward> Gateway<S> {
-    /// Returns the response to a request.
+    /// Returns the response to a request, and the WebSocket that its connection carries afterwards, if it is one.
     pub(crate) async fn respond(
         self: Arc<Self>,
         request: Request<Incoming>,
-    ) -> Response<ResponseBody<S::Body>> {
+    ) -> (Response<ResponseBody<S::Body>>, Option<WebSocket<S::Body>>) {
         let mut seen = Seen::new(&self.access, request.method(), request.uri().path());
         let is_head = request.method() == Method::HEAD;
-        let response = self.response(request, &mut seen).await;
-        seen.head(response.status());
+        let answer = self.forwarded(request, &mut seen).await;
+        seen.head(match &answer {
+            Ok(Answer::Http(response)) => response.status(),
+            Ok(Answer::WebSocket(response, _)) => response.status(),
+            Err(response) => response.status(),
+        });
         if is_head {
             seen.ended();
         }
-        response.map(|body| match body {
-            Either::Left(body) => ResponseBody::of_upstream(body, seen),
-            Either::Right(body) => ResponseBody::own(body, seen),
-        })
-    }
-
-    async fn response(
-        &self,
-        request: Request<Incoming>,
-        seen: &mut Seen,
-    ) -> Response<Either<S::Body, OwnBody>> {
-        match self.forwarded(request, seen).await {
-            Ok(response) => response.map(Either::Left),
-            Err(own) => own.map(Either::Right),
+        match answer {
+            Ok(Answer::Http(response)) => {
+                (response.map(|body| ResponseBody::of_upstream(body, seen)), None)
+            }
+            // The WebSocket is noted until it ends.
+            Ok(Answer::WebSocket(response, sides)) => (
+                response.map(|body| ResponseBody::own(OwnBody::Left(body), Seen::default())),
+                Some(WebSocket::new(sides, seen)),
+            ),
+            Err(own) => (own.map(|body| ResponseBody::own(body, seen)), None),
         }
     }
 
     /// Returns the upstream's response, or one of the gateway's own.
     async fn forwarded(
         &self,
-        request: Request<Incoming>,
+        mut request: Request<Incoming>,
         seen: &mut Seen,
-    ) -> Result<Response<S::Body>, Own> {
+    ) -> Result<Answer<S::Body>, Own> {
         let rules = self.rules();
         rules.check(&request)?;
         let sender = self.clients.sender(request.headers(), request.uri().query());
@@ -145,24 +150,27 @@ impl<S: Forward> Gateway<S> {
         let Some(sender) = sender else { return Err(responses::unauthorized()) };
         let routes = rules.routes_of(&request, &sender)?;
         // Without the upgrade it would be a different request, whose refusal would count against the account.
-        if guard::asks_for_upgrade(request.headers()) {
-            return Err(responses::no_upgrade());
-        }
+        let upgrade = match guard::asks_for_upgrade(request.headers()) {
+            true if websocket::is_handshake(&request) => Some(hyper::upgrade::on(&mut request)),
+            true => return Err(responses::no_upgrade()),
+            false => None,
+        };
         let place = sender.client().map(|client| client.begin()).transpose().map_err(responses::busy)?;
-        let response = self.send(&routes, request, sender.client(), seen).await?;
-        // The place is kept until the response has ended.
+        let answer = self.send(&routes, request, sender.client(), upgrade, seen).await?;
+        // The place is kept until the response or the WebSocket has ended.
         seen.keep(place.flatten());
-        Ok(response)
+        Ok(answer)
     }
 
-    /// Sends a request along the first of these routes that takes its model.
+    /// Sends a request along the first of these routes that takes its model. `upgrade` is the client's side of a WebSocket.
     async fn send(
         &self,
         routes: &[&Route<S>],
         request: Request<Incoming>,
         client: Option<&Arc<Client>>,
+        upgrade: Option<OnUpgrade>,
         seen: &mut Seen,
-    ) -> Result<Response<S::Body>, Own> {
+    ) -> Result<Answer<S::Body>, Own> {
         let (mut head, body) = request.into_parts();
         let received = Received::read(&head.headers, body, self.sending.replay).await;
         let (body, broken_off) = received.map_err(|error| unread(&error))?;
@@ -184,6 +192,7 @@ impl<S: Forward> Gateway<S> {
             return Err(responses::lasting_error(StatusCode::FORBIDDEN, "permission_error", message));
         }
         let query = head.uri.query().and_then(token::without_keys);
+        token::remove_from_protocols(&mut head.headers);
         let method = head.method.clone();
         let name = client.map_or("", |client| client.name());
         match conversation::of(&self.made, name, &head.headers, rest, body.beginning()) {
@@ -197,12 +206,23 @@ impl<S: Forward> Gateway<S> {
             _ => {}
         }
         let request = Request::from_parts(head, body.into_body());
-        let request = route.upstream.request(request, rest, query.as_deref()).map_err(|error| {
+        let mut request = route.upstream.request(request, rest, query.as_deref()).map_err(|error| {
             let message = format!("can't be forwarded: {error}");
             responses::error(StatusCode::BAD_REQUEST, "invalid_request_error", message)
         })?;
+        if upgrade.is_some() {
+            websocket::of_handshake(request.headers_mut());
+        }
+        // Without the query, which may be private.
+        let warn = |response: &Own, message: &str| {
+            let status = response.status().as_u16();
+            output::warn(format_args!("{method} {path}: {status}: {message}"));
+        };
         match route.service.clone().oneshot(request).await {
             Ok(mut response) => {
+                let upstream = (response.status() == StatusCode::SWITCHING_PROTOCOLS).then(|| {
+                    (websocket::names_websocket(response.headers()), hyper::upgrade::on(&mut response))
+                });
                 forward::response(&mut response);
                 let (mut head, body) = response.into_parts();
                 if let Some(by) = head.extensions.remove::<AnsweredBy>() {
@@ -213,9 +233,19 @@ impl<S: Forward> Gateway<S> {
                     }
                 }
                 head.extensions.clear();
-                match body {
-                    Either::Left(body) => Ok(Response::from_parts(head, body)),
-                    Either::Right(_) => Err(responses::limited(head)),
+                match (body, upstream, upgrade) {
+                    (Either::Left(body), None, _) => Ok(Answer::Http(Response::from_parts(head, body))),
+                    (Either::Left(body), Some((true, upstream)), Some(client)) => {
+                        websocket::of_handshake(&mut head.headers);
+                        let response = Response::from_parts(head, Full::default());
+                        Ok(Answer::WebSocket(response, Sides { client, upstream, body }))
+                    }
+                    (Either::Left(_), Some(_), _) => {
+                        let (response, message) = responses::strange_upgrade(&route.upstream);
+                        warn(&response, &message);
+                        Err(response)
+                    }
+                    (Either::Right(_), ..) => Err(responses::limited(head)),
                 }
             }
             // Nobody waits for this response any more.
@@ -225,13 +255,18 @@ impl<S: Forward> Gateway<S> {
             }
             Err(error) => {
                 let (response, message) = responses::failure(&error, &route.upstream);
-                // Without the query, which may be private.
-                let status = response.status().as_u16();
-                output::warn(format_args!("{method} {path}: {status}: {message}"));
+                warn(&response, &message);
                 Err(response)
             }
         }
     }
+}
+
+/// What the upstream has answered.
+enum Answer<B> {
+    Http(Response<B>),
+    /// A 101, and what is joined once the client has it.
+    WebSocket(Response<Full<Bytes>>, Sides<B>),
 }
 
 /// The response to a body that did not come as it should.

@@ -103,14 +103,20 @@ pub(super) fn limited(head: http::response::Parts) -> Own {
     response
 }
 
-/// The response to a request for another protocol, such as WebSocket. Clients that do not need it go on with HTTP.
+/// The response to a request for another protocol than HTTP and WebSocket. Clients that do not need it go on with HTTP.
 pub(super) fn no_upgrade() -> Own {
-    let message = "this gateway forwards HTTP only: no WebSocket and no other upgrade; use the API's HTTP endpoint";
+    let message = "this gateway forwards HTTP and WebSockets, and this request is neither; a WebSocket begins with a GET of HTTP/1.1 without a body";
     let mut response = error(StatusCode::UPGRADE_REQUIRED, "upgrade_not_supported", message);
     // The status requires the name of an acceptable protocol (RFC 9110, section 15.5.22).
     response.headers_mut().insert(header::UPGRADE, HeaderValue::from_static("HTTP/1.1"));
     response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
     response
+}
+
+/// The response where the upstream goes on with a protocol that nobody has asked for.
+pub(super) fn strange_upgrade(upstream: impl fmt::Display) -> (Own, String) {
+    let message = format!("{upstream} has changed the protocol, and not to the one that was asked for");
+    (error(StatusCode::BAD_GATEWAY, "upstream_protocol", &message), message)
 }
 
 /// The response to a request that the upstream has not answered, with its message.

@@ -5,13 +5,14 @@ use std::io;
 use std::net::SocketAddr;
 #[cfg(unix)]
 use std::path::Path;
-use std::pin::pin;
-use std::sync::Arc;
+use std::pin::{Pin, pin};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use hyper::server::conn::http1;
+use hyper::server::conn::http1::{self, UpgradeableConnection};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -30,6 +31,10 @@ const FIRST_BYTE: Duration = Duration::from_secs(15);
 
 /// How long a client may read nothing of a response that is there.
 const UNREAD: Duration = Duration::from_secs(120);
+
+/// How a connection on which nobody sends is checked: the client of a WebSocket may be lost in silence.
+const KEEP_ALIVE: TcpKeepalive =
+    TcpKeepalive::new().with_time(Duration::from_secs(60)).with_interval(Duration::from_secs(15));
 
 /// The most that is read ahead of a connection. It bounds the head of a request.
 const BUFFER: usize = 64 * 1024;
@@ -84,8 +89,9 @@ impl Listener {
         match self {
             Self::Tcp(listener) => {
                 let (stream, _) = listener.accept().await?;
-                // If it fails, the connection is slower.
+                // If these fail, the connection is slower, and stays for longer once the client is gone.
                 let _ = stream.set_nodelay(true);
+                let _ = SockRef::from(&stream).set_tcp_keepalive(&KEEP_ALIVE);
                 Ok(Connection::Tcp(stream))
             }
             #[cfg(unix)]
@@ -189,24 +195,50 @@ async fn has_spoken(stream: &TcpStream, mut end: watch::Receiver<bool>) -> bool 
 async fn serve_stream<S: Forward>(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     gateway: Arc<Gateway<S>>,
-    mut end: watch::Receiver<bool>,
+    end: watch::Receiver<bool>,
 ) {
     let mut stream = TimeoutStream::new(stream);
     stream.set_write_timeout(Some(UNREAD));
+    let joined = Arc::new(Mutex::new(None));
+    let joining = joined.clone();
     let service = service_fn(move |request| {
-        let gateway = gateway.clone();
-        async move { Ok::<_, Infallible>(gateway.respond(request).await) }
+        let (gateway, joined) = (gateway.clone(), joining.clone());
+        async move {
+            let (response, websocket) = gateway.respond(request).await;
+            if websocket.is_some() {
+                *joined.lock().unwrap_or_else(PoisonError::into_inner) = websocket;
+            }
+            Ok::<_, Infallible>(response)
+        }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD)
         .max_buf_size(BUFFER)
         .serve_connection(TokioIo::new(Box::pin(stream)), service);
-    let mut connection = pin!(connection);
-    tokio::select! {
-        // Why a connection broke is of no use to anybody.
-        _ = connection.as_mut() => return,
-        _ = end.wait_for(|end| *end) => connection.as_mut().graceful_shutdown(),
+    let connection = connection.with_upgrades();
+    // It is dropped then: if it broke, nobody waits for its upgrade.
+    drive(connection, end, UpgradeableConnection::graceful_shutdown).await;
+    let websocket = joined.lock().unwrap_or_else(PoisonError::into_inner).take();
+    if let Some(websocket) = websocket {
+        websocket.run().await;
     }
-    let _ = connection.await;
+}
+
+/// Serves the requests of a connection. Once `end` is true it takes no more, by `stop`.
+async fn drive<C: Future>(
+    connection: C,
+    mut end: watch::Receiver<bool>,
+    stop: impl FnOnce(Pin<&mut C>),
+) {
+    let mut connection = pin!(connection);
+    let is_over = tokio::select! {
+        // Why a connection broke is of no use to anybody.
+        _ = connection.as_mut() => true,
+        _ = end.wait_for(|end| *end) => false,
+    };
+    if !is_over {
+        stop(connection.as_mut());
+        let _ = connection.await;
+    }
 }

@@ -4,13 +4,15 @@ use std::fmt;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use http::header::AUTHORIZATION;
-use http::{HeaderMap, HeaderName};
+use http::header::{AUTHORIZATION, SEC_WEBSOCKET_PROTOCOL};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use tower_credentials::SecretString;
 use url::form_urlencoded;
+
+use super::forward::lists;
 
 /// How tokens begin. Tools that check the form of a key look for `sk-`.
 const START: &str = "sk-credentials-";
@@ -21,6 +23,9 @@ const KEY_HEADERS: [HeaderName; 3] = [
     HeaderName::from_static("x-goog-api-key"),
     HeaderName::from_static("api-key"),
 ];
+
+/// How OpenAI's subprotocol with a key begins.
+const KEY_PROTOCOL: &[u8] = b"openai-insecure-api-key.";
 
 /// The parameters of a query in which tools send their key.
 const KEY_PARAMETERS: [&str; 4] = ["key", "api_key", "api-key", "access_token"];
@@ -77,7 +82,9 @@ pub(super) fn presented<'a>(
 ) -> impl Iterator<Item = TokenHash> + 'a {
     let bearer = headers.get_all(AUTHORIZATION).iter().filter_map(|value| bearer(value.as_bytes()));
     let keys = KEY_HEADERS.into_iter().flat_map(|name| headers.get_all(name).iter());
-    let in_headers = bearer.chain(keys.map(|value| value.as_bytes().trim_ascii())).map(TokenHash::of);
+    let in_protocols = lists(headers, &SEC_WEBSOCKET_PROTOCOL).filter_map(key_in_protocol);
+    let in_headers = bearer.chain(keys.map(|value| value.as_bytes().trim_ascii()));
+    let in_headers = in_headers.chain(in_protocols).map(TokenHash::of);
     let in_query = form_urlencoded::parse(query.unwrap_or_default().as_bytes())
         .filter(|(name, _)| is_key_parameter(name))
         .map(|(_, value)| TokenHash::of(value.as_bytes()));
@@ -92,6 +99,26 @@ fn bearer(value: &[u8]) -> Option<&[u8]> {
 
 fn is_key_parameter(name: &str) -> bool {
     KEY_PARAMETERS.iter().any(|known| name.eq_ignore_ascii_case(known))
+}
+
+/// Returns the key in a WebSocket's subprotocol: pages can't set headers, so they send their key there.
+fn key_in_protocol(protocol: &[u8]) -> Option<&[u8]> {
+    let start = START.as_bytes();
+    let own = protocol.windows(start.len()).position(|window| window == start);
+    own.map(|at| &protocol[at..]).or_else(|| protocol.strip_prefix(KEY_PROTOCOL))
+}
+
+/// Takes the client's keys out of the subprotocols that it offers.
+pub(super) fn remove_from_protocols(headers: &mut HeaderMap) {
+    if !lists(headers, &SEC_WEBSOCKET_PROTOCOL).any(|protocol| key_in_protocol(protocol).is_some()) {
+        return;
+    }
+    let kept = lists(headers, &SEC_WEBSOCKET_PROTOCOL);
+    let kept: Vec<_> = kept.filter(|protocol| key_in_protocol(protocol).is_none()).collect();
+    match HeaderValue::from_bytes(&kept.join(&b", "[..])) {
+        Ok(kept) if !kept.is_empty() => headers.insert(SEC_WEBSOCKET_PROTOCOL, kept),
+        _ => headers.remove(SEC_WEBSOCKET_PROTOCOL),
+    };
 }
 
 /// Returns a query without the client's keys; otherwise as it came.
