@@ -12,6 +12,7 @@ use serde::Serialize;
 use tower_credentials::CredentialId;
 
 use super::clients::Place;
+use super::connection::UnderWay;
 
 /// How many lines wait for the output. More are lost, and no request waits for them.
 const WAITING: usize = 4096;
@@ -109,6 +110,8 @@ pub(super) struct Seen {
     noting: Option<Box<Noting>>,
     /// The client's place, which is free for its next request then.
     place: Place,
+    /// Until when its connection stays.
+    _under_way: UnderWay,
 }
 
 #[derive(Debug)]
@@ -120,7 +123,7 @@ struct Noting {
 
 impl Seen {
     /// Begins to note a request.
-    pub(super) fn new(log: &AccessLog, method: &Method, path: &str) -> Self {
+    pub(super) fn new(log: &AccessLog, method: &Method, path: &str, under_way: UnderWay) -> Self {
         let noting = log.0.is_some().then(|| {
             let entry = Entry {
                 at: humantime::format_rfc3339_millis(SystemTime::now()).to_string(),
@@ -138,7 +141,7 @@ impl Seen {
             };
             Box::new(Noting { log: log.clone(), began: Instant::now(), entry })
         });
-        Self { noting, place: None }
+        Self { noting, place: None, _under_way: under_way }
     }
 
     fn note(&mut self, change: impl FnOnce(&mut Entry)) {

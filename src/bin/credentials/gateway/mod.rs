@@ -8,14 +8,19 @@
 //! - `rules`: which route a request takes. `route`: a path, and the layers over the client to its upstream. `forward`: what is sent on. `body`: the bodies.
 //! - `admin` and `metrics`: the state of the accounts.
 //! - `guard`, `clients`, `token`: who may use it. `responses`: what it says itself. `access`: what it notes.
+//!   `connection`: what is under way on a connection.
 
-#![allow(clippy::result_large_err, reason = "an error is the gateway's own response, which is moved as any other")]
+#![allow(
+    clippy::result_large_err,
+    reason = "an error is the gateway's own response, which is moved as any other"
+)]
 
 mod access;
 mod accounts;
 mod admin;
 mod body;
 mod clients;
+mod connection;
 mod forward;
 mod guard;
 mod metrics;
@@ -40,6 +45,7 @@ use crate::output;
 use access::Seen;
 use body::{Received, ResponseBody, UploadError};
 use clients::Sender;
+use connection::UnderWay;
 use responses::Own;
 
 pub(crate) use access::{AccessFormat, AccessLog};
@@ -81,11 +87,12 @@ impl<S> Gateway<S> {
 
 impl<S: Forward> Gateway<S> {
     /// Returns the response to a request.
-    pub(crate) async fn respond(
+    async fn respond(
         self: Arc<Self>,
         request: Request<Incoming>,
+        under_way: UnderWay,
     ) -> Response<ResponseBody<S::Body>> {
-        let mut seen = Seen::new(&self.access, request.method(), request.uri().path());
+        let mut seen = Seen::new(&self.access, request.method(), request.uri().path(), under_way);
         let is_head = request.method() == Method::HEAD;
         let response = self.response(request, &mut seen).await;
         seen.head(response.status());
@@ -166,10 +173,10 @@ impl<S: Forward> Gateway<S> {
         }
         let query = head.uri.query().and_then(token::without_keys);
         let method = head.method.clone();
-        let request = Request::from_parts(head, body.into_body());
+        let request = Request::from_parts(head, body.into_body(&route.provider));
         let request = route.upstream.request(request, rest, query.as_deref()).map_err(|error| {
             let message = format!("can't be forwarded: {error}");
-            responses::error(StatusCode::BAD_REQUEST, "invalid_request_error", message)
+            responses::refused(error.status(), "invalid_request_error", message)
         })?;
         match route.service.clone().oneshot(request).await {
             Ok(mut response) => {

@@ -19,6 +19,7 @@ use tokio::task::JoinSet;
 use tokio_io_timeout::TimeoutStream;
 
 use super::Gateway;
+use super::connection::{Ending, Requests};
 use super::route::Forward;
 use crate::output;
 
@@ -190,11 +191,13 @@ async fn serve_stream<S: Forward>(
     gateway: Arc<Gateway<S>>,
     mut end: watch::Receiver<bool>,
 ) {
-    let mut stream = TimeoutStream::new(stream);
+    let requests = Requests::default();
+    let mut stream = TimeoutStream::new(Ending::new(stream, requests.clone()));
     stream.set_write_timeout(Some(UNREAD));
+    let counted = requests.clone();
     let service = service_fn(move |request| {
-        let gateway = gateway.clone();
-        async move { Ok::<_, Infallible>(gateway.respond(request).await) }
+        let (gateway, under_way) = (gateway.clone(), counted.begin());
+        async move { Ok::<_, Infallible>(gateway.respond(request, under_way).await) }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -205,7 +208,10 @@ async fn serve_stream<S: Forward>(
     tokio::select! {
         // Why a connection broke is of no use to anybody.
         _ = connection.as_mut() => return,
-        _ = end.wait_for(|end| *end) => connection.as_mut().graceful_shutdown(),
+        _ = end.wait_for(|end| *end) => {
+            requests.end();
+            connection.as_mut().graceful_shutdown();
+        }
     }
     let _ = connection.await;
 }
