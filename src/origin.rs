@@ -111,14 +111,18 @@ pub struct InvalidOrigin {
 
 impl InvalidOrigin {
     pub(crate) fn new(text: &str, reason: &'static str) -> Self {
-        // Without a user name and password, which an error must not show.
-        let text = match text.rsplit_once('@') {
+        // Without a user name, a password and a query, in which there may be a key: an error must not show it.
+        let mut text = match text.rsplit_once('@') {
             None => text.to_owned(),
             Some((before, after)) => {
                 let scheme = before.find("://").map_or("", |at| &before[..at + 3]);
                 format!("{scheme}…@{after}")
             }
         };
+        if let Some(at) = text.find(['?', '#']) {
+            text.truncate(at + 1);
+            text.push('…');
+        }
         Self { text, reason }
     }
 }

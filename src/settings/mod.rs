@@ -60,7 +60,7 @@
 //!
 //! A rule with `body` or `text` never matches, and `until` finds no field, unless a layer reads the bodies of errors: a
 //! program needs an [`ErrorBodyLayer`](crate::ErrorBodyLayer) under the other layers. `CredentialsLayer` alone reads
-//! no bodies. The program `credentials` and the gateway have that layer.
+//! no bodies. The program `credentials` and its gateway have that layer.
 //!
 //! | Key | Meaning |
 //! |---|---|
@@ -93,7 +93,7 @@
 //! | `key_file` | The file that holds the key. |
 //! | `key_command` | A command that prints the key: a list of its words, or one text that is split as a shell would, though no shell runs it. |
 //! | `keyring` | `true`: the key is in the system's keyring. |
-//! | `history` | `false`: the program `credentials` and the gateway do not record what happens to the accounts. |
+//! | `history` | `false`: the program `credentials` and its gateway do not record what happens to the accounts. |
 //!
 //! A relative path begins at the file's directory, and `~/` is the home directory.
 //!

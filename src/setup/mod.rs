@@ -1,4 +1,4 @@
-//! The places of a program's vault, key and settings. They are the same for the program `credentials`, the gateway and your
+//! The places of a program's vault, key and settings. They are the same for the program `credentials` and for your
 //! programs, so that all of them use what one has stored.
 //!
 //! | What | Named by | Else |

@@ -1,8 +1,5 @@
-//! The layers in real clients: hyper, reqwest, and any that speaks to the gateway.
+//! The layers in real clients: hyper, reqwest, and the example of a gateway.
 
-#[cfg(feature = "tls")]
-#[path = "../authorization_server/mod.rs"]
-mod authorization_server;
 #[cfg(feature = "file")]
 #[path = "../children/mod.rs"]
 mod children;

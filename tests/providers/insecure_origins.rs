@@ -67,6 +67,8 @@ fn a_public_or_invalid_origin_is_refused_with_the_line_and_the_reason() {
         ("http://llm.local.evil.test", "not public"),
         ("http://10.0.0.5/v1", "no path"),
         ("http://user:planted@llm", "must not name a user"),
+        ("http://llm?key=planted", "no path"),
+        ("http://llm#planted", "must be"),
         ("https://10.0.0.5", "http://"),
         ("10.0.0.5", "https://"),
     ] {

@@ -87,7 +87,10 @@ pub(crate) async fn close(
     interrupts: &mut Interrupts,
 ) -> Result<Exit, Failure> {
     let pools = std::mem::take(&mut under_way().pools);
-    let is_signalled = matches!(&done, Err(failure) if failure.is_signal());
+    let is_signalled = match &done {
+        Ok(exit) => matches!(exit, Exit::Ended),
+        Err(failure) => failure.is_signal(),
+    };
     let lost = tokio::select! {
         biased;
         lost = async {

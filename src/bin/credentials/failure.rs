@@ -29,6 +29,8 @@ pub(crate) fn in_settings(text: String) -> String {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Exit {
     Done,
+    /// A signal has ended a command that is meant to go on until then.
+    Ended,
     /// The command failed, for a reason that has no other code.
     Failed,
     /// The command line or a setting is wrong. This is also clap's code.
@@ -51,7 +53,7 @@ pub(crate) enum Exit {
 impl Exit {
     pub(crate) fn code(self) -> i32 {
         match self {
-            Self::Done => 0,
+            Self::Done | Self::Ended => 0,
             Self::Failed => 1,
             Self::Usage => 2,
             Self::NotFound => 3,

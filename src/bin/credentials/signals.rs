@@ -28,7 +28,7 @@ pub(crate) fn end_by_ctrl_c() {
 /// Returns the end of the program after the signal with this exit code.
 pub(crate) fn end(signal: u8) -> Result<Exit, Failure> {
     match signal == INTERRUPTED && ENDS_BY_CTRL_C.load(Ordering::Relaxed) {
-        true => Ok(Exit::Done),
+        true => Ok(Exit::Ended),
         false => Err(Failure::interrupted(signal)),
     }
 }
@@ -66,6 +66,19 @@ impl Interrupts {
             listen(SignalKind::quit())?,
         ];
         Ok(Self { signals })
+    }
+
+    /// Waits for something, unless a signal comes first.
+    #[cfg(feature = "serve")]
+    pub(crate) async fn unless_one_comes<T>(
+        &mut self,
+        done: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<T, Failure> {
+        tokio::select! {
+            biased;
+            signal = self.next() => Err(Failure::interrupted(signal)),
+            done = done => done,
+        }
     }
 
     #[cfg(not(unix))]

@@ -1,12 +1,23 @@
 //! `credentials exec` and `credentials serve`, as processes, between tools and an upstream on loopback.
 
+mod accounts;
 mod administration;
 mod clients;
 mod conversations;
+mod crowd;
+mod curl;
+mod ending;
 mod exec;
+mod forwarding;
 mod process;
+mod responses;
 mod routes;
+mod signals;
+mod smuggling;
+mod starting;
 mod strangers;
+mod streaming;
 mod terminal;
 mod tokens;
+mod trailers;
 mod websockets;

@@ -1,16 +1,9 @@
 //! The table `[serve]` of the settings: routes by path, host and model, and how they change while a gateway runs.
 
-use http::{Request, StatusCode};
+use http::{Request, Response, StatusCode};
 
-use super::process::{Gateway, client, home, upstream};
-use crate::cli::Home;
+use super::process::{Gateway, add_settings as add, client, home, home_of_x, upstream};
 use crate::wire::{Wire, full, soon};
-
-/// Adds to the settings of a home.
-fn add(home: &Home, toml: &str) {
-    let before = std::fs::read_to_string(home.settings_file()).unwrap();
-    home.settings(&format!("{before}{toml}"));
-}
 
 async fn post(gateway: &Gateway, token: &str, path: &str, body: &str) -> (StatusCode, String) {
     let request = Request::post(gateway.url(path)).header("x-api-key", token);
@@ -138,4 +131,31 @@ async fn a_running_gateway_follows_its_settings_and_keeps_those_it_has_if_they_a
     home.settings(&good);
     let run = gateway.stop().await;
     home.check(&run.stderr);
+}
+
+#[tokio::test]
+async fn the_upstreams_path_is_put_before_the_requests_own() {
+    let wire = Wire::start(async |request: Request<hyper::body::Incoming>| {
+        Response::new(full(request.uri().to_string()))
+    })
+    .await;
+    let home = home_of_x(&wire.origin(), &["a"]).await;
+    let upstream = format!("{}/base/v1/", wire.origin());
+    add(
+        &home,
+        &format!("[[serve.route]]\npath = \"/deep\"\nprovider = \"x\"\nupstream = \"{upstream}\"\n"),
+    );
+    let gateway = Gateway::open(&home, &[]).await;
+    for (asked, seen) in [
+        ("", "/base/v1/"),
+        ("/", "/base/v1/"),
+        ("/models", "/base/v1/models"),
+        ("/models?a=b&key=own", "/base/v1/models?a=b"),
+        ("/models?key=own", "/base/v1/models"),
+        ("/models?", "/base/v1/models?"),
+        ("//x/../y", "/base/v1//x/../y"),
+    ] {
+        let (_, said) = gateway.send(Request::get(gateway.url(&format!("/deep{asked}")))).await;
+        assert_eq!(said, seen);
+    }
 }

@@ -55,9 +55,12 @@ pub(crate) struct Exec {
 impl Exec {
     pub(crate) async fn run(self, context: &Context) -> Result<failure::Exit, Failure> {
         let mut signals = Interrupts::listen()?;
-        let vault = context.vault_or_empty().await?;
         let sending = self.sending.get();
-        let routes = routes(context, &vault, &self.providers, &[], sending).await?;
+        let routes = async {
+            let vault = context.vault_or_empty().await?;
+            routes(context, &vault, &self.providers, &[], sending).await
+        };
+        let routes = signals.unless_one_comes(routes).await?;
         let not_listening =
             |error: io::Error| Failure::failed("can't listen on a port of this machine").because(error);
         let listener = Listener::tcp(([127, 0, 0, 1], 0).into()).await.map_err(not_listening)?;

@@ -130,7 +130,7 @@ impl Serve {
         let file = ClientsFile::of(&context.places.vault);
         let clients = Clients::new(file.read()?);
         let clients = if self.open { clients.open() } else { clients };
-        let rules = self.rules(&context).await?;
+        let rules = signals.unless_one_comes(self.rules(&context)).await?;
         self.say(&listeners, &rules, &file)?;
         let access = AccessLog::new(self.access_log);
         let gateway = Arc::new(Gateway::new(rules, clients, access, self.sending.get()));
@@ -163,7 +163,7 @@ impl Serve {
         if let Some(path) = &self.unix {
             let _ = std::fs::remove_file(path);
         }
-        Ok(Exit::Done)
+        Ok(Exit::Ended)
     }
 
     fn check(&self, listen: SocketAddr) -> Result<(), Failure> {

@@ -12,6 +12,7 @@ use serde::Serialize;
 use tower_credentials::CredentialId;
 
 use super::clients::Place;
+use super::connection::UnderWay;
 use super::conversation::Search;
 
 /// How many lines wait for the output. More are lost, and no request waits for them.
@@ -116,6 +117,8 @@ pub(super) struct Seen {
     place: Place,
     /// The search for what the response has made, until that was found or is not to be expected any more.
     search: Option<Search>,
+    /// Until when its connection stays.
+    _under_way: Option<UnderWay>,
 }
 
 #[derive(Debug)]
@@ -127,7 +130,7 @@ struct Noting {
 
 impl Seen {
     /// Begins to note a request.
-    pub(super) fn new(log: &AccessLog, method: &Method, path: &str) -> Self {
+    pub(super) fn new(log: &AccessLog, method: &Method, path: &str, under_way: UnderWay) -> Self {
         let noting = log.0.is_some().then(|| {
             let entry = Entry {
                 at: humantime::format_rfc3339_millis(SystemTime::now()).to_string(),
@@ -146,7 +149,7 @@ impl Seen {
             };
             Box::new(Noting { log: log.clone(), began: Instant::now(), entry })
         });
-        Self { noting, place: None, search: None }
+        Self { noting, place: None, search: None, _under_way: Some(under_way) }
     }
 
     fn note(&mut self, change: impl FnOnce(&mut Entry)) {

@@ -16,8 +16,10 @@ use hyper::body::Incoming;
 use pin_project_lite::pin_project;
 use tokio::time::Sleep;
 use tower_credentials::BoxError;
+use tower_credentials::provider::Provider;
 
 use super::access::Seen;
+use super::forward;
 use super::responses::OwnBody;
 
 /// How long a client may pause while it sends a body.
@@ -35,6 +37,8 @@ pin_project! {
         #[pin]
         idle: Option<Sleep>,
         broken_off: BrokenOff,
+        // Whose accounts the request gets, once that is known.
+        provider: Option<Arc<dyn Provider>>,
     }
 }
 
@@ -84,9 +88,17 @@ impl Body for Upload {
         let mut this = self.project();
         if let Poll::Ready(frame) = this.body.poll_frame(cx) {
             this.idle.set(None);
-            let frame = frame.map(|frame| frame.map_err(UploadError::BrokenOff));
-            if matches!(frame, Some(Err(_))) {
-                this.broken_off.0.store(true, Ordering::Relaxed);
+            let mut frame = frame.map(|frame| frame.map_err(UploadError::BrokenOff));
+            match &mut frame {
+                Some(Ok(frame)) => {
+                    if let Some(trailers) = frame.trailers_mut() {
+                        let provider = this.provider.as_ref();
+                        let names = provider.map_or(&[][..], |provider| provider.header_names());
+                        forward::request_trailers(trailers, names);
+                    }
+                }
+                Some(Err(_)) => this.broken_off.0.store(true, Ordering::Relaxed),
+                None => {}
             }
             return Poll::Ready(frame);
         }
@@ -127,7 +139,7 @@ impl Received {
         }
         let may_name_a_model =
             is_json(headers) && body.size_hint().exact().is_some_and(|size| size <= bound);
-        let body = Upload { body, idle: None, broken_off: broken_off.clone() };
+        let body = Upload { body, idle: None, broken_off: broken_off.clone(), provider: None };
         Ok(match may_name_a_model {
             true => (Self::Whole(body.collect().await?.to_bytes()), broken_off),
             false => (Self::Streams(body), broken_off),
@@ -142,10 +154,11 @@ impl Received {
         }
     }
 
-    pub(super) fn into_body(self) -> RequestBody {
+    /// Returns the body for the upstream of a provider.
+    pub(super) fn into_body(self, provider: &Arc<dyn Provider>) -> RequestBody {
         match self {
             Self::Whole(body) => Either::Left(Full::new(body)),
-            Self::Streams(body) => Either::Right(body),
+            Self::Streams(body) => Either::Right(Upload { provider: Some(provider.clone()), ..body }),
         }
     }
 }
@@ -193,9 +206,14 @@ where
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let mut this = self.project();
-        let frame = ready!(this.body.as_mut().poll_frame(cx));
-        match &frame {
-            Some(Ok(frame)) => this.seen.sent(frame.data_ref().map_or(&[], AsRef::as_ref)),
+        let mut frame = ready!(this.body.as_mut().poll_frame(cx));
+        match &mut frame {
+            Some(Ok(frame)) => {
+                this.seen.sent(frame.data_ref().map_or(&[], AsRef::as_ref));
+                if let Some(trailers) = frame.trailers_mut() {
+                    forward::response_trailers(trailers);
+                }
+            }
             Some(Err(_)) => return Poll::Ready(frame),
             None => {}
         }

@@ -4,10 +4,12 @@ use std::fmt;
 
 use http::header::{ACCEPT_ENCODING, CONNECTION, EXPECT, HOST, TE, TRANSFER_ENCODING, UPGRADE};
 use http::uri::{Authority, PathAndQuery, Scheme};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri, Version};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Uri, Version};
 use http_body::Body;
 use tower_credentials::ErrorBodyLayer;
 use tower_credentials::provider::Endpoint;
+
+use super::token;
 
 /// Rewrites requests for the upstream.
 #[derive(Clone, Debug)]
@@ -20,14 +22,24 @@ pub(super) struct Upstream {
 /// Why a request can't be forwarded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Unforwardable {
-    Connect,
+    Coding,
     Uri,
+}
+
+impl Unforwardable {
+    pub(super) fn status(self) -> StatusCode {
+        match self {
+            // RFC 9112, section 6.1.
+            Self::Coding => StatusCode::NOT_IMPLEMENTED,
+            Self::Uri => StatusCode::BAD_REQUEST,
+        }
+    }
 }
 
 impl fmt::Display for Unforwardable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Connect => "CONNECT is for proxies of another kind: set this one as the base URL",
+            Self::Coding => "its `transfer-encoding` is another one than `chunked`",
             Self::Uri => "its path and the upstream's make no URI",
         })
     }
@@ -53,8 +65,10 @@ impl Upstream {
         query: Option<&str>,
     ) -> Result<Request<B>, Unforwardable> {
         let (head, body) = request.into_parts();
-        if head.method == Method::CONNECT {
-            return Err(Unforwardable::Connect);
+        // The server has decoded `chunked`. Without the header, nobody would decode the others.
+        let codings: Vec<_> = lists(&head.headers, &TRANSFER_ENCODING).collect();
+        if codings.len() > 1 || codings.iter().any(|coding| !coding.eq_ignore_ascii_case(b"chunked")) {
+            return Err(Unforwardable::Coding);
         }
         let mut forwarded = Request::new(body);
         *forwarded.uri_mut() = self.uri(path, query)?;
@@ -121,6 +135,25 @@ static HOP_BY_HOP: [HeaderName; 9] = [
     http::header::PROXY_AUTHORIZATION,
     HeaderName::from_static("proxy-authentication-info"),
 ];
+
+/// Removes from a request's trailers what is removed from its headers: hop-by-hop fields and keys. The names of `provider` are
+/// those of its accounts' headers.
+pub(super) fn request_trailers(trailers: &mut HeaderMap, provider: &[HeaderName]) {
+    remove_hop_by_hop(trailers);
+    let keys: Vec<_> = trailers
+        .keys()
+        .filter(|name| token::is_key_header(name) || provider.contains(name))
+        .cloned()
+        .collect();
+    for name in keys {
+        trailers.remove(name);
+    }
+}
+
+/// Removes hop-by-hop fields from a response's trailers.
+pub(super) fn response_trailers(trailers: &mut HeaderMap) {
+    remove_hop_by_hop(trailers);
+}
 
 fn remove_hop_by_hop(headers: &mut HeaderMap) {
     let named: Vec<_> =

@@ -4,7 +4,7 @@
 use std::str::FromStr;
 
 use http::uri::Authority;
-use http::{HeaderMap, HeaderName, HeaderValue, Request, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Version, header};
 
 /// Says whether a browser lets a page of another site send this request (Fetch Metadata, section 2.3).
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
@@ -79,6 +79,15 @@ impl Guard {
                     || self.hosts.iter().any(|known| name.eq_ignore_ascii_case(known))
             }
         }
+    }
+}
+
+/// Whether it is certain for which host a request is. Several headers could be read in several ways.
+pub(super) fn has_one_host<B>(request: &Request<B>) -> bool {
+    match request.headers().get_all(header::HOST).iter().count() {
+        // HTTP/1.0 has no such header.
+        0 => request.version() == Version::HTTP_10,
+        count => count == 1,
     }
 }
 

@@ -10,6 +10,7 @@
 //! - `admin`, `page`, `events` and `metrics`: the state of the accounts.
 //! - `conversation`: which account a request belongs to.
 //! - `guard`, `clients`, `token`: who may use it. `responses`: what it says itself. `access`: what it notes.
+//!   `connection`: what is under way on a connection.
 
 #![allow(
     clippy::result_large_err,
@@ -21,6 +22,7 @@ mod accounts;
 mod admin;
 mod body;
 mod clients;
+mod connection;
 mod conversation;
 mod events;
 mod forward;
@@ -52,6 +54,7 @@ use crate::output;
 use access::Seen;
 use body::{Received, ResponseBody, UploadError};
 use clients::{Client, Sender};
+use connection::UnderWay;
 use conversation::{Belongs, Made, Search};
 use responses::{Own, OwnBody};
 use websocket::{Sides, WebSocket};
@@ -104,11 +107,12 @@ impl<S> Gateway<S> {
 
 impl<S: Forward> Gateway<S> {
     /// Returns the response to a request, and the WebSocket that its connection carries afterwards, if it is one.
-    pub(crate) async fn respond(
+    async fn respond(
         self: Arc<Self>,
         request: Request<Incoming>,
+        under_way: UnderWay,
     ) -> (Response<ResponseBody<S::Body>>, Option<WebSocket<S::Body>>) {
-        let mut seen = Seen::new(&self.access, request.method(), request.uri().path());
+        let mut seen = Seen::new(&self.access, request.method(), request.uri().path(), under_way);
         let is_head = request.method() == Method::HEAD;
         let answer = self.forwarded(request, &mut seen).await;
         seen.head(match &answer {
@@ -205,10 +209,10 @@ impl<S: Forward> Gateway<S> {
             }
             _ => {}
         }
-        let request = Request::from_parts(head, body.into_body());
+        let request = Request::from_parts(head, body.into_body(&route.provider));
         let mut request = route.upstream.request(request, rest, query.as_deref()).map_err(|error| {
             let message = format!("can't be forwarded: {error}");
-            responses::error(StatusCode::BAD_REQUEST, "invalid_request_error", message)
+            responses::refused(error.status(), "invalid_request_error", message)
         })?;
         if upgrade.is_some() {
             websocket::of_handshake(request.headers_mut());

@@ -52,6 +52,14 @@ pub(super) fn error(status: StatusCode, kind: &str, message: impl fmt::Display) 
     as_json(status, &json!({ "type": "error", "error": { "type": kind, "message": message } }))
 }
 
+/// An error for a request that may be meant for another server, or that another server would read otherwise. What follows
+/// it on its connection is not read.
+pub(super) fn refused(status: StatusCode, kind: &str, message: impl fmt::Display) -> Own {
+    let mut response = error(status, kind, message);
+    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    response
+}
+
 /// An error that stays until a person does something.
 pub(super) fn lasting_error(status: StatusCode, kind: &str, message: impl fmt::Display) -> Own {
     let mut response = error(status, kind, message);

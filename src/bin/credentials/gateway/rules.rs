@@ -3,7 +3,7 @@
 use http::{Method, Request, StatusCode};
 
 use super::clients::Sender;
-use super::guard::Guard;
+use super::guard::{self, Guard};
 use super::responses::{self, Own};
 use super::route::Route;
 
@@ -35,8 +35,16 @@ impl<S> Rules<S> {
 
     /// Responds to strangers, and to whoever asks for the gateway's health.
     pub(super) fn check<B>(&self, request: &Request<B>) -> Result<(), Own> {
+        if *request.method() == Method::CONNECT {
+            let message = "CONNECT is for proxies of another kind: set this one as the base URL";
+            return Err(responses::refused(StatusCode::BAD_REQUEST, "invalid_request_error", message));
+        }
+        if !guard::has_one_host(request) {
+            let message = "a request must have one `host` header (RFC 9112, section 3.2)";
+            return Err(responses::refused(StatusCode::BAD_REQUEST, "invalid_request_error", message));
+        }
         if let Err(stranger) = self.guard.check(request) {
-            return Err(responses::error(StatusCode::FORBIDDEN, "forbidden", stranger.message()));
+            return Err(responses::refused(StatusCode::FORBIDDEN, "forbidden", stranger.message()));
         }
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
             return Ok(());

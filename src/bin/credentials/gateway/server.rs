@@ -20,6 +20,7 @@ use tokio::task::JoinSet;
 use tokio_io_timeout::TimeoutStream;
 
 use super::Gateway;
+use super::connection::{Ending, Requests};
 use super::route::Forward;
 use crate::output;
 
@@ -197,14 +198,15 @@ async fn serve_stream<S: Forward>(
     gateway: Arc<Gateway<S>>,
     end: watch::Receiver<bool>,
 ) {
-    let mut stream = TimeoutStream::new(stream);
+    let requests = Requests::default();
+    let mut stream = TimeoutStream::new(Ending::new(stream, requests.clone()));
     stream.set_write_timeout(Some(UNREAD));
     let joined = Arc::new(Mutex::new(None));
-    let joining = joined.clone();
+    let (joining, counted) = (joined.clone(), requests.clone());
     let service = service_fn(move |request| {
-        let (gateway, joined) = (gateway.clone(), joining.clone());
+        let (gateway, joined, under_way) = (gateway.clone(), joining.clone(), counted.begin());
         async move {
-            let (response, websocket) = gateway.respond(request).await;
+            let (response, websocket) = gateway.respond(request, under_way).await;
             if websocket.is_some() {
                 *joined.lock().unwrap_or_else(PoisonError::into_inner) = websocket;
             }
@@ -218,7 +220,11 @@ async fn serve_stream<S: Forward>(
         .serve_connection(TokioIo::new(Box::pin(stream)), service);
     let connection = connection.with_upgrades();
     // It is dropped then: if it broke, nobody waits for its upgrade.
-    drive(connection, end, UpgradeableConnection::graceful_shutdown).await;
+    drive(connection, end, |connection| {
+        requests.end();
+        UpgradeableConnection::graceful_shutdown(connection);
+    })
+    .await;
     let websocket = joined.lock().unwrap_or_else(PoisonError::into_inner).take();
     if let Some(websocket) = websocket {
         websocket.run().await;

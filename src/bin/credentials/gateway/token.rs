@@ -97,6 +97,11 @@ fn bearer(value: &[u8]) -> Option<&[u8]> {
     scheme.eq_ignore_ascii_case(b"bearer ").then(|| token.trim_ascii())
 }
 
+/// Whether tools send their key in a header of this name.
+pub(super) fn is_key_header(name: &HeaderName) -> bool {
+    *name == AUTHORIZATION || KEY_HEADERS.contains(name)
+}
+
 fn is_key_parameter(name: &str) -> bool {
     KEY_PARAMETERS.iter().any(|known| name.eq_ignore_ascii_case(known))
 }

@@ -1,0 +1,102 @@
+//! What is under way on a connection, so that it can end as soon as nothing is.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+#[derive(Debug, Default)]
+struct State {
+    is_ending: AtomicBool,
+    requests: AtomicUsize,
+}
+
+/// The requests of a connection.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Requests(Arc<State>);
+
+impl Requests {
+    /// Counts a request until what this returns is dropped.
+    pub(super) fn begin(&self) -> UnderWay {
+        self.0.requests.fetch_add(1, Ordering::AcqRel);
+        UnderWay(self.clone())
+    }
+
+    /// Lets the connection end once no request is under way.
+    pub(super) fn end(&self) {
+        self.0.is_ending.store(true, Ordering::Release);
+    }
+
+    fn are_over(&self) -> bool {
+        self.0.is_ending.load(Ordering::Acquire) && self.0.requests.load(Ordering::Acquire) == 0
+    }
+}
+
+/// A request, until its response has ended.
+#[derive(Debug)]
+pub(super) struct UnderWay(Requests);
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.0.requests.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// A stream that ends once its requests are over, as if the client had closed it. hyper would wait for the rest of a head.
+#[derive(Debug)]
+pub(super) struct Ending<S> {
+    stream: S,
+    requests: Requests,
+}
+
+impl<S> Ending<S> {
+    pub(super) fn new(stream: S, requests: Requests) -> Self {
+        Self { stream, requests }
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Ending<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.requests.are_over() {
+            return Poll::Ready(Ok(()));
+        }
+        Pin::new(&mut self.stream).poll_read(cx, buffer)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Ending<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
