@@ -283,14 +283,16 @@ impl PoolState {
         index.soonest().map(|soonest| (soonest, self.is_stated(soonest, config)))
     }
 
-    /// Returns whether an upstream has stated this end of a cooldown. A time that was stated to another process counts
-    /// as a default, unless no default is that long.
+    /// Returns whether an upstream has stated this end of a cooldown, to this process or to another one.
     fn is_stated(&self, until: Timestamp, config: &Config) -> bool {
-        let is_too_long = |cooldown: &Cooldown| {
+        let is_stated = |cooldown: &Cooldown| {
+            // One without a cause may be of an older version, or have a time that only a closure knows.
+            let is_by_response = cooldown.cause.as_ref().is_some_and(|cause| cause.stated_by.is_some());
             let length = cooldown.until.since(cooldown.set_at);
-            cooldown.until == until && length > config.cooldowns.longest_default()
+            let is_too_long = length > config.cooldowns.longest_default();
+            cooldown.until == until && (is_by_response || is_too_long)
         };
         self.stated.contains(until)
-            || self.slots.iter().any(|slot| slot.standing.cooldowns.iter().any(is_too_long))
+            || self.slots.iter().any(|slot| slot.standing.cooldowns.iter().any(is_stated))
     }
 }

@@ -118,3 +118,24 @@ async fn a_stated_time_that_was_wrong_again_and_again_becomes_a_guess() {
         tokio::time::advance(seconds(40)).await;
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_time_that_was_stated_to_another_process_is_passed_on_too_and_its_guess_is_not() {
+    for (limit, says) in [(limited(25), Some("25")), (Canned::status(429).body("slow down"), None)] {
+        let (upstream, vault) = (Upstream::new().answers("a", [limit]), keys(["a"]).await);
+        let pool = async || {
+            let pool = builder(vault.clone()).clock(tokio_clock());
+            pool.when_all_cooling_down(WhenAllCoolingDown::Fail).open().await.unwrap()
+        };
+        let first = pool().await;
+        stack(CredentialsLayer::new(first.clone()), upstream.clone()).oneshot(post()).await.unwrap();
+        first.save().await.unwrap();
+
+        let layer = ErrorResponseLayer::new().restate_limits();
+        let service = layer.layer(stack(CredentialsLayer::new(pool().await), upstream.clone()));
+        let response = service.oneshot(post()).await.unwrap();
+        assert_eq!(response.status(), 429);
+        assert_eq!(retry_headers(response.headers())[0], says);
+        assert_eq!(upstream.count("a"), 1, "nothing was sent");
+    }
+}

@@ -136,7 +136,9 @@ async fn clients_are_listed_without_their_tokens_and_bad_ones_are_refused() {
     assert_eq!(listed[0]["max_in_flight"], 4);
     assert_eq!(listed[1]["admin"], true);
     home.run(["client", "add", "ci"]).code(2).says("there is a client ci already");
-    home.run(["client", "add", "a/b"]).code(2).says("the client's name");
+    for name in ["a/b", "", "-", "two words", "a\nb", "über", &"a".repeat(65)] {
+        home.run(["client", "add", "--", name]).code(2).says("the client's name");
+    }
     home.run(["client", "add", "x", "--provider", "opnai"]).code(3).says("openai");
     home.run(["client", "add", "x", "--per-minute", "0"]).code(2).says("--per-minute");
     home.run(["client", "add", "x", "--admin", "--per-minute", "3"]).code(2).says("--admin");

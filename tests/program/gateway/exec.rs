@@ -149,6 +149,35 @@ async fn print_shows_the_variables_and_no_token() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn one_gateway_within_another_leaves_the_outer_ones_address_and_token_alone() {
+    let upstream = upstream().await;
+    let home = home(&upstream, &["good-1"]).await;
+    home.add("anthropic", "good-2", "good-2-key").await;
+    let inner =
+        format!("{ASK}; curl -sS -H \"x-api-key: $ANTHROPIC_API_KEY\" $ANTHROPIC_BASE_URL/v1/messages");
+    let program = env!("CARGO_BIN_EXE_credentials");
+    let arguments = ["exec", "openai", "--", program, "exec", "anthropic", "--", "sh", "-c", &inner];
+    let run = home.run_showing(arguments, "").ok();
+    assert_eq!(run.stdout, "GET /v1/models?limit=2 Bearer good-1-key\nGET /v1/messages good-2-key\n");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_limit_that_the_upstream_has_stated_is_known_to_the_next_run() {
+    let upstream = upstream().await;
+    let home = home(&upstream, &["limited-1"]).await;
+    let ask = format!("{ASK} -i");
+    for _ in 0..2 {
+        let run = home.run_showing(["exec", "--", "sh", "-c", &ask], "").ok();
+        let wait =
+            run.stdout.lines().find_map(|line| line.strip_prefix("retry-after: ")).expect("a time");
+        // Stated times are spread by up to a hundredth.
+        assert!((3590..=3640).contains(&wait.trim().parse::<u64>().unwrap()), "{run:?}");
+        assert!(run.stdout.contains("x-should-retry: false"), "{run:?}");
+    }
+    assert_eq!(upstream.connections(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_was_learnt_is_saved_at_the_end() {
     let upstream = upstream().await;
     let home = home(&upstream, &["limited-1", "good-2"]).await;

@@ -80,9 +80,15 @@ fn message() -> impl Strategy<Value = Message> {
 }
 
 fn path() -> impl Strategy<Value = String> {
-    // RFC 3986, section 3.3, with escapes, dots and empty segments, which must all stay unchanged.
+    // RFC 3986, section 3.3, with escapes, dots and empty segments, which must all stay unchanged. Those that lead out of a
+    // route are refused.
+    let is_dots = |segment: &str| {
+        let segment = segment.replace("%2E", ".").replace("%2F", "/").replace("%5C", "/");
+        segment.split('/').any(|part| matches!(part.split(';').next(), Some("." | "..")))
+    };
     vec("([a-zA-Z0-9._~!$&'()*+,;=:@-]|%[0-9A-F]{2}){0,6}", 1..5)
         .prop_map(|segments| format!("/{}", segments.join("/")))
+        .prop_filter("it has no dot segments", move |path| !is_dots(path))
 }
 
 fn parameter() -> impl Strategy<Value = Parameter> {

@@ -112,7 +112,7 @@ impl Gateway {
         let line = gateway.says("Listening on http://").await;
         gateway.address = line.rsplit('/').next().unwrap().parse().unwrap();
         // The last line of a start.
-        while !["TOKEN is that", "no token is needed"].iter().any(|last| gateway.said.contains(last)) {
+        while !["TOKEN is ", "no token is needed"].iter().any(|last| gateway.said.contains(last)) {
             gateway.hear().await;
         }
         gateway.usual = gateway.said.len();

@@ -90,9 +90,12 @@ async fn a_wrong_table_is_refused_with_its_line_and_without_its_text() {
         assert!(!run.stderr.contains("planted"), "{run:?}");
         run.says(says);
     }
-    // Other commands pass over it.
+    // Other commands pass over it, but for the one that checks the settings.
     home.settings(&format!("{before}[serve]\nlissten = 1\n"));
     home.run(["list"]).ok();
+    home.run(["config", "check"]).code(2).says("lissten");
+    home.settings(&format!("{before}[[serve.route]]\npath = \"/x\"\nprovider = \"opnai\"\n"));
+    home.run(["config", "check"]).code(3).says("opnai");
 }
 
 async fn becomes(gateway: &Gateway, path: &str, token: &str, expected: StatusCode) {
@@ -157,5 +160,80 @@ async fn the_upstreams_path_is_put_before_the_requests_own() {
     ] {
         let (_, said) = gateway.send(Request::get(gateway.url(&format!("/deep{asked}")))).await;
         assert_eq!(said, seen);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_leads_out_of_a_route() {
+    let upstream = upstream().await;
+    let home = home(&upstream, &["good-1"]).await;
+    let token = client(&home, &["laptop"]);
+    let origin = upstream.origin();
+    add(
+        &home,
+        &format!(
+            "[[serve.route]]\npath = \"/team\"\nprovider = \"openai\"\nupstream = \"{origin}/v1\"\n\
+             paths = [\"/chat/*\", \"/models\"]\n\
+             [[serve.route]]\npath = \"/mini\"\nprovider = \"openai\"\nmodel = \"gpt-*-mini\"\n"
+        ),
+    );
+    let gateway = Gateway::start(&home, &[]).await;
+    for path in [
+        "/team/chat/../../x",
+        "/team/chat/..",
+        "/team/chat/./x",
+        "/team/chat/%2e%2e/embeddings",
+        "/team/chat/.%2E/x",
+        "/team/chat/..%2fx",
+        "/team/chat/%2E%2E%2Fx",
+        "/team/chat/..%5cx",
+        "/team/chat/..;a=b/x",
+        "/openai/../anthropic/v1",
+        "/../openai/v1",
+    ] {
+        let (status, body) = gateway.send(gateway.get(path, &token)).await;
+        assert_eq!(status, StatusCode::BAD_REQUEST, "{path}: {body}");
+    }
+    for method in ["TRACE", "TRACK"] {
+        let request = gateway.get("/openai/v1/x", &token).method(method);
+        assert_eq!(gateway.send(request).await.0, StatusCode::METHOD_NOT_ALLOWED);
+    }
+    for body in [
+        "{\"model\":\"gpt-4-mini\",\"model\":\"gpt-5-max\"}",
+        "{\"model\":\"gpt-5-max\",\"mod\\u0065l\":\"gpt-4-mini\"}",
+    ] {
+        let (status, said) = post(&gateway, &token, "/mini/v1/chat", body).await;
+        assert_eq!(status, StatusCode::BAD_REQUEST, "{body}: {said}");
+    }
+    assert_eq!(upstream.connections(), 0);
+    for path in ["/team/chat/a..b", "/team/chat/...", "/team/models", "/team/chat/org%2Fmodel"] {
+        let (status, body) = gateway.send(gateway.get(path, &token)).await;
+        assert_eq!(status, StatusCode::OK, "{path}: {body}");
+    }
+    let one = "{\"model\":\"gpt-4-mini\",\"metadata\":{\"model\":\"x\"}}";
+    assert_eq!(post(&gateway, &token, "/mini/v1/chat", one).await.0, StatusCode::OK);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tool_is_told_the_address_that_its_route_takes() {
+    let upstream = upstream().await;
+    let home = home(&upstream, &["good-1"]).await;
+    let origin = upstream.origin();
+    add(
+        &home,
+        &format!(
+            "[serve]\nallow_hosts = [\"team.example\"]\n\
+             [[serve.route]]\npath = \"/team\"\nprovider = \"openai\"\nupstream = \"{origin}/v1\"\n\
+             [[serve.route]]\npath = \"/h\"\nprovider = \"openai\"\nhost = \"team.example\"\n"
+        ),
+    );
+    let mut gateway = Gateway::start(&home, &[]).await;
+    let (address, port) = (gateway.address, gateway.address.port());
+    for variable in [
+        format!("OPENAI_BASE_URL=http://{address}/openai/v1 "),
+        format!("OPENAI_BASE_URL=http://{address}/team "),
+        format!("OPENAI_BASE_URL=http://team.example:{port}/h/v1 "),
+    ] {
+        gateway.says(&variable).await;
     }
 }

@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
 use crate::gateway::{ClientRecord, ClientsFile, TokenHash, generate_token};
-use crate::options::{self, check_name};
+use crate::options;
 use crate::output;
 use crate::table::{Overflow, table};
 use crate::time::{ago, now, rfc3339};
@@ -82,7 +82,7 @@ impl Client {
 
 impl Add {
     fn run(self, context: &Context, file: &ClientsFile) -> Result<Exit, Failure> {
-        check_name("client's name", &self.name)?;
+        check_name(&self.name)?;
         let mut providers = Vec::new();
         for provider in &self.provider {
             providers.push(context.registry.pool_key(provider)?.provider().to_owned());
@@ -115,6 +115,18 @@ impl Add {
         output::print_exactly(token.expose())?;
         Ok(Exit::Done)
     }
+}
+
+/// Refuses a name that would not be one word in the lines about requests.
+fn check_name(name: &str) -> Result<(), Failure> {
+    let is_plain = |char: char| char.is_ascii_alphanumeric() || "._@-".contains(char);
+    match name {
+        "-" => {}
+        _ if (1..=64).contains(&name.len()) && name.chars().all(is_plain) => return Ok(()),
+        _ => {}
+    }
+    Err(Failure::usage(format!("the client's name {name:?} can't be used"))
+        .way_out("take up to 64 letters, digits and the signs . _ @ -, such as laptop or ci-2"))
 }
 
 /// A client, as it is shown. Its token is not known.

@@ -143,6 +143,10 @@ impl Check {
         }
         warn_of_useless(context)?;
         warn_of_sign_in(context)?;
+        #[cfg(feature = "serve")]
+        for route in crate::gateway::ServeSettings::read(path)?.routes {
+            context.pool_key(&route.provider, route.namespace.as_deref())?;
+        }
         let is_key_in_vault = context.is_key_in_vault();
         if is_key_in_vault && !FileVault::is_at(&context.places.vault) {
             // No vault could be created.

@@ -14,7 +14,7 @@ use crate::context::Context;
 use crate::failure::{self, Failure};
 use crate::gateway::{
     AccessFormat, AccessLog, ClientRecord, Clients, Forward, Gateway, Guard, Listener, Route, Rules,
-    Server, TokenHash, Value, generate_token, routes, variables,
+    Server, TokenHash, Value, generate_token, is_gateway_token, routes, variables,
 };
 use crate::output;
 use crate::signals::Interrupts;
@@ -83,7 +83,7 @@ impl Exec {
             return Err(Failure::usage("there is no command to run"));
         };
         let rules = Rules::new(routes, Guard::default());
-        let clients = Clients::new(vec![client(&token)]);
+        let clients = Clients::of_command(client(&token));
         let access = AccessLog::new(AccessFormat::Off);
         let gateway = Arc::new(Gateway::new(rules, clients, access, sending));
         let serving = tokio::spawn(Server::new(listener, MAX_CONNECTIONS).run(gateway.clone()));
@@ -127,8 +127,9 @@ fn environment<S: Forward>(
     gateway: &str,
     token: &SecretString,
 ) -> Vec<(String, Value)> {
-    let of_route =
-        |route: &Route<S>| variables(route.provider(), &format!("{gateway}{}", route.path()), token);
+    let of_route = |route: &Route<S>| {
+        variables(route.provider(), &format!("{gateway}{}", route.path()), route.prefix(), token)
+    };
     routes.iter().flat_map(of_route).map(|variable| (variable.name, variable.value)).collect()
 }
 
@@ -143,8 +144,15 @@ fn without_secrets(context: &Context, command: &mut Command) {
         }
     }
     for provider in context.registry.names() {
-        if let Ok(Some(variable)) = context.registry.api_key_variable(provider) {
-            command.env_remove(variable);
+        // That of a gateway around this one stays: it goes with an address that stays, too.
+        let is_gateways = |variable: &str| {
+            std::env::var(variable).is_ok_and(|value| is_gateway_token(&SecretString::from(value)))
+        };
+        match context.registry.api_key_variable(provider) {
+            Ok(Some(variable)) if !is_gateways(variable) => {
+                command.env_remove(variable);
+            }
+            _ => {}
         }
     }
 }

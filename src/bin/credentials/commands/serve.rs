@@ -246,9 +246,13 @@ impl Serve {
                 "no token is needed: every program and every user of this machine can use the accounts",
             );
         } else if file.read()?.is_empty() {
-            output::say("TOKEN is that of a client; there is none yet: credentials client add NAME");
+            output::say(
+                "TOKEN is that of a client, and there is no client yet: credentials client add NAME",
+            );
         } else {
-            output::say("TOKEN is that of a client: credentials client list");
+            output::say(
+                "TOKEN is what `credentials client add` has printed; the clients are: credentials client list",
+            );
         }
         Ok(())
     }
@@ -280,8 +284,11 @@ impl Serve {
 
 /// What to set in the tools of a route.
 fn of_route<S>(route: &Route<S>, address: SocketAddr) -> String {
-    let base = format!("http://{address}{}", route.path());
-    let variables = variables(route.provider(), &base, &SecretString::from("TOKEN")).into_iter();
+    let host =
+        route.host().map_or_else(|| address.to_string(), |host| format!("{host}:{}", address.port()));
+    let base = format!("http://{host}{}", route.path());
+    let variables =
+        variables(route.provider(), &base, route.prefix(), &SecretString::from("TOKEN")).into_iter();
     let variables = variables.map(|variable| match variable.value {
         Value::Url(url) => format!("{}={url}", variable.name),
         Value::Token(_) => format!("{}=TOKEN", variable.name),

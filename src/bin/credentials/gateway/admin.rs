@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 use tower_credentials::standing::Scope;
 use tower_credentials::vault::VaultError;
-use tower_credentials::{CredentialId, CredentialStatus};
+use tower_credentials::{CredentialStatus, Metadata};
 use url::form_urlencoded;
 
 use super::clients::Sender;
@@ -67,7 +67,10 @@ impl<S> Rules<S> {
                     message,
                 ));
             }
-            None => return Some(responses::unauthorized()),
+            None => {
+                let advice = "this is for an administrator of the gateway; `credentials client add NAME --admin` makes one";
+                return Some(responses::unauthorized(advice));
+            }
         }
         let response = match own {
             Some(path) => self.administered(request, path.trim_matches('/'), end).await,
@@ -110,13 +113,18 @@ impl<S> Rules<S> {
     }
 
     async fn act(&self, id: &str, action: &str) -> Own {
-        let known = self.pools().find_map(|route| {
-            let id: CredentialId = id.parse().ok()?;
-            let known = route.pool.status().into_iter().find(|status| status.credential.id == id)?;
-            Some((&route.pool, known.credential))
-        });
-        let Some((pool, account)) = known else {
-            let message = format!("there is no account {id:?}; GET /.gateway/accounts lists them");
+        let mut found = Vec::new();
+        for route in self.pools() {
+            let accounts = route.pool.status().into_iter().map(|status| status.credential);
+            let is_meant = |account: &Metadata| account.id.to_string().starts_with(id);
+            found.extend(accounts.filter(is_meant).map(|account| (&route.pool, account)));
+        }
+        // The first digits are enough, as in the program.
+        let [(pool, account)] = &*found else {
+            let message = match found.len() {
+                0 => format!("there is no account {id:?}; GET /.gateway/accounts lists them"),
+                several => format!("{several} accounts have ids that begin with {id:?}"),
+            };
             return error(StatusCode::NOT_FOUND, "not_found_error", message);
         };
         let done: Result<(), VaultError> = match action {

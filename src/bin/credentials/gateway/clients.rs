@@ -102,8 +102,10 @@ impl Client {
 /// All clients.
 #[derive(Debug, Default)]
 pub(crate) struct Clients {
-    /// Whether a token is needed.
+    /// Whether no token is needed.
     is_open: bool,
+    /// Whether there is one client, which a command has.
+    is_of_command: bool,
     known: RwLock<Arc<[Arc<Client>]>>,
 }
 
@@ -129,6 +131,25 @@ impl Clients {
         let clients = Self::default();
         clients.set(records);
         clients
+    }
+
+    /// The one client that a command has.
+    pub(crate) fn of_command(record: ClientRecord) -> Self {
+        Self { is_of_command: true, ..Self::new(vec![record]) }
+    }
+
+    /// What to do without a token.
+    pub(super) fn advice(&self) -> &'static str {
+        match self.is_of_command {
+            true => {
+                "this is the gateway of `credentials exec`, and this request has another key than the one in its variables; \
+                 the tool may have one in a file of its own"
+            }
+            false => {
+                "this gateway needs the token of a client where your tool has its API key; `credentials client add NAME` \
+                 makes one"
+            }
+        }
     }
 
     /// Whoever reaches the gateway may use it.

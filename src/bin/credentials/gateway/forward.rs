@@ -56,6 +56,11 @@ impl Upstream {
         })
     }
 
+    /// The path before that of requests.
+    pub(super) fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
     /// Turns a client's request into the upstream's, but for the account. `path` and `query` are the client's, without the
     /// route and without its credentials.
     pub(super) fn request<B: Body>(

@@ -28,6 +28,7 @@ mod events;
 mod forward;
 mod guard;
 mod metrics;
+mod model;
 mod page;
 mod responses;
 mod route;
@@ -68,7 +69,7 @@ pub(crate) use rules::Rules;
 pub(crate) use server::{Listener, Server};
 pub(crate) use settings::ServeSettings;
 pub(crate) use stored::{ClientsFile, Stamp};
-pub(crate) use token::{TokenHash, generate as generate_token};
+pub(crate) use token::{TokenHash, generate as generate_token, is_gateway_token};
 pub(crate) use tools::{Value, variables};
 
 /// Takes requests, and sends them on with an account.
@@ -151,7 +152,7 @@ impl<S: Forward> Gateway<S> {
         if let Some(own) = rules.administer(&request, sender.as_ref(), &self.end.subscribe()).await {
             return Err(own);
         }
-        let Some(sender) = sender else { return Err(responses::unauthorized()) };
+        let Some(sender) = sender else { return Err(responses::unauthorized(self.clients.advice())) };
         let routes = rules.routes_of(&request, &sender)?;
         // Without the upgrade it would be a different request, whose refusal would count against the account.
         let upgrade = match guard::asks_for_upgrade(request.headers()) {
@@ -178,6 +179,12 @@ impl<S: Forward> Gateway<S> {
         let (mut head, body) = request.into_parts();
         let received = Received::read(&head.headers, body, self.sending.replay).await;
         let (body, broken_off) = received.map_err(|error| unread(&error))?;
+        if routes.iter().any(|route| route.settings.depends_on_model())
+            && model::is_ambiguous(body.beginning())
+        {
+            let message = "the body has several fields `model`, and the route depends on it";
+            return Err(responses::error(StatusCode::BAD_REQUEST, "invalid_request_error", message));
+        }
         let takes_model = |route: &&&Route<S>| {
             !route.settings.depends_on_model() || {
                 let model = route.provider.model(&head.uri, body.beginning());

@@ -74,10 +74,9 @@ pub(super) fn moved(to: &'static str) -> Own {
     response
 }
 
-pub(super) fn unauthorized() -> Own {
-    let message = "this gateway needs the token of a client where your tool has its API key; `credentials client add NAME` \
-                   makes one";
-    let mut response = lasting_error(StatusCode::UNAUTHORIZED, "authentication_error", message);
+/// The response to a request without a client's token, with what to do.
+pub(super) fn unauthorized(advice: &str) -> Own {
+    let mut response = lasting_error(StatusCode::UNAUTHORIZED, "authentication_error", advice);
     // RFC 6750, section 3.
     let challenge = HeaderValue::from_static("Bearer realm=\"credentials\"");
     response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);

@@ -52,6 +52,16 @@ impl<S> Route<S> {
         &self.path
     }
 
+    /// The host that it is for, if it is for one only.
+    pub(crate) fn host(&self) -> Option<&str> {
+        self.settings.host()
+    }
+
+    /// The path that it puts before that of requests.
+    pub(crate) fn prefix(&self) -> &str {
+        self.upstream.prefix()
+    }
+
     pub(crate) fn pool(&self) -> &Pool {
         &self.pool
     }

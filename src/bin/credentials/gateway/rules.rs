@@ -46,6 +46,20 @@ impl<S> Rules<S> {
         if let Err(stranger) = self.guard.check(request) {
             return Err(responses::refused(StatusCode::FORBIDDEN, "forbidden", stranger.message()));
         }
+        // It would send the account's key back to the client (RFC 9110, section 9.3.8).
+        if ["TRACE", "TRACK"].contains(&request.method().as_str()) {
+            let message =
+                "this gateway sends no TRACE on, since its response would have the account's key in it";
+            return Err(responses::refused(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "method_not_allowed",
+                message,
+            ));
+        }
+        if has_dot_segments(request.uri().path()) {
+            let message = "the path has a segment `.` or `..`, which would lead out of its route";
+            return Err(responses::refused(StatusCode::BAD_REQUEST, "invalid_request_error", message));
+        }
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
             return Ok(());
         }
@@ -83,7 +97,10 @@ impl<S> Rules<S> {
         found.retain(|route| may_use(sender, route));
         if let ([], Some(client)) = (&*found, sender.client()) {
             let (name, provider) = (client.name(), first.provider());
-            let message = format!("the client {name} may not use the accounts of {provider}");
+            let message = match client.is_admin() {
+                true => format!("the client {name} administers the gateway, and sends no requests"),
+                false => format!("the client {name} may not use the accounts of {provider}"),
+            };
             return Err(responses::lasting_error(StatusCode::FORBIDDEN, "permission_error", message));
         }
         Ok(found)
@@ -99,6 +116,13 @@ impl<S> Rules<S> {
         };
         responses::error(StatusCode::NOT_FOUND, "not_found_error", message)
     }
+}
+
+/// Whether a server may take a part of the path for `.` or `..`, also where it decodes first or takes a backslash for a slash
+/// (RFC 3986, sections 5.2.4 and 6.2.2).
+fn has_dot_segments(path: &str) -> bool {
+    let path = path.to_ascii_lowercase().replace("%2e", ".").replace("%2f", "/").replace("%5c", "/");
+    path.split(['/', '\\']).any(|segment| matches!(segment.split(';').next(), Some("." | "..")))
 }
 
 fn may_use<S>(sender: &Sender, route: &Route<S>) -> bool {

@@ -14,7 +14,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_io_timeout::TimeoutStream;
@@ -40,6 +40,9 @@ const KEEP_ALIVE: TcpKeepalive =
 /// The most that is read ahead of a connection. It bounds the head of a request.
 const BUFFER: usize = 64 * 1024;
 
+/// How many connections wait until they are taken. The system may lower it.
+const BACKLOG: u32 = 4096;
+
 /// How long to wait if the system gives out no more connections.
 const EXHAUSTED: Duration = Duration::from_secs(1);
 
@@ -60,7 +63,12 @@ enum Connection {
 impl Listener {
     /// Listens at an address.
     pub(crate) async fn tcp(address: SocketAddr) -> io::Result<Self> {
-        Ok(Self::Tcp(TcpListener::bind(address).await?))
+        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+        // As std does, so that a gateway that starts again gets its port.
+        #[cfg(unix)]
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        Ok(Self::Tcp(socket.listen(BACKLOG)?))
     }
 
     /// Listens at a path that only this user may connect to. A socket that nobody listens at any more is replaced.

@@ -73,6 +73,11 @@ impl RouteSettings {
         }
     }
 
+    /// The host that it is for, if it is for one only.
+    pub(super) fn host(&self) -> Option<&str> {
+        self.host.as_deref()
+    }
+
     /// Whether the route is for this host.
     pub(super) fn takes_host(&self, headers: &HeaderMap) -> bool {
         let Some(ours) = &self.host else { return true };

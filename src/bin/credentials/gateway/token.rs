@@ -38,6 +38,11 @@ pub(crate) fn generate() -> Result<SecretString, getrandom::Error> {
     Ok(SecretString::from(format!("{START}{}", text.as_str())))
 }
 
+/// Whether this is a token of a gateway, by its form.
+pub(crate) fn is_gateway_token(text: &SecretString) -> bool {
+    text.expose().starts_with(START)
+}
+
 /// What is kept of a token. It has 256 random bits, so a plain hash of it cannot be searched for.
 #[derive(Clone, Deserialize, PartialEq, Eq, Serialize)]
 #[serde(try_from = "String", into = "String")]

@@ -50,10 +50,18 @@ const TOOLS: [Tools; 4] = [
     },
 ];
 
-/// Returns the variables for the tools of a provider. `base` is the address of its route. A provider that is not known here
-/// gets variables of its own name.
-pub(crate) fn variables(provider: &str, base: &str, token: &SecretString) -> Vec<Variable> {
-    let url = |name: String, end: &str| Variable { name, value: Value::Url(format!("{base}{end}")) };
+/// Returns the variables for the tools of a provider. `base` is the address of its route, and `prefix` the path that the
+/// route puts before that of requests. A provider that is not known here gets variables of its own name.
+pub(crate) fn variables(
+    provider: &str,
+    base: &str,
+    prefix: &str,
+    token: &SecretString,
+) -> Vec<Variable> {
+    let url = |name: String, end: &str| {
+        let end = if !end.is_empty() && prefix.ends_with(end) { "" } else { end };
+        Variable { name, value: Value::Url(format!("{base}{end}")) }
+    };
     let key = |name: String| Variable { name, value: Value::Token(token.clone()) };
     match TOOLS.iter().find(|tools| tools.provider == provider) {
         Some(tools) => {

@@ -20,6 +20,9 @@ const CLOSING: Duration = Duration::from_secs(60);
 
 /// Asks the gateways of a vault to read their settings again, once these have been checked.
 pub(super) fn ask(context: &Context) -> Result<(), Failure> {
+    if !context.places.vault.is_dir() {
+        return Err(Failure::not_found("there is no vault yet").way_out("credentials login PROVIDER"));
+    }
     let path = asked(&context.places.vault);
     let failed = |error| Failure::failed(format!("could not write {}", path.display())).because(error);
     let file = File::options().create(true).truncate(false).write(true).open(&path).map_err(failed)?;

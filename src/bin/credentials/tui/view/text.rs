@@ -95,7 +95,8 @@ fn account(state: &State, seen: &Seen) -> Vec<Fact> {
     let mut facts = vec![fact("state", seen.in_full.clone())];
     facts.extend(seen.trouble.as_ref().map(|(why, _)| fact("why", why.clone())));
     facts.push(fact("kind", detail::whose(seen)));
-    facts.push(fact("place", format!("{} of {} in tier {}", seen.place, seen.of, account.tier)));
+    let tier = account.standing.tier(credential.kind);
+    facts.push(fact("place", format!("{} of {} in tier {tier}", seen.place, seen.of)));
     facts.extend(account.quota.is_said().then(|| fact("quota", account.quota.to_string())));
     facts.push(fact("taken next", if account.is_active { "yes" } else { "no" }));
     facts.push(fact("failures", account.standing.failures.to_string()));
