@@ -110,7 +110,7 @@ pub(super) struct Seen {
     noting: Option<Box<Noting>>,
     /// The client's place, which is free for its next request then.
     place: Place,
-    /// Until when its connection stays.
+    /// While this is there, the request's connection stays.
     _under_way: UnderWay,
 }
 
