@@ -140,15 +140,19 @@ fn client() -> Client<HttpConnector, Full<Bytes>> {
 }
 
 /// The request that all clients send.
-fn request_to(origin: &str) -> Request<Full<Bytes>> {
-    let mut request = Request::post(format!("{origin}/v1/messages"));
+fn request_to(base: &str) -> Request<Full<Bytes>> {
+    let mut request = Request::post(format!("{base}/v1/messages"));
     for (name, value) in support::template().headers() {
         request = request.header(name, value);
     }
     request.body(Full::new(Bytes::from(vec![b'x'; 2048]))).expect("a request")
 }
 
-pub(crate) async fn cases(origin: &str, [bare_proxy, gateway]: [&Proxy; 2]) -> Vec<Case> {
+pub(crate) async fn cases(
+    origin: &str,
+    [bare_proxy, gateway]: [&Proxy; 2],
+    nginx: Option<&Proxy>,
+) -> Vec<Case> {
     let token = "access-0-0123456789abcdef0123456789abcdef";
     let request = &request_to(origin);
     let mut cases = Cases::default();
@@ -182,7 +186,10 @@ pub(crate) async fn cases(origin: &str, [bare_proxy, gateway]: [&Proxy; 2]) -> V
         client.execute(request)
     });
 
-    cases.hyper("gateway", BARE, &request_to(bare_proxy.origin()), client());
-    cases.hyper("gateway", OURS, &request_to(gateway.origin()), client());
+    cases.hyper("gateway", BARE, &request_to(bare_proxy.base()), client());
+    cases.hyper("gateway", OURS, &request_to(gateway.base()), client());
+    if let Some(nginx) = nginx {
+        cases.hyper("gateway", "nginx", &request_to(nginx.base()), client());
+    }
     cases.0
 }

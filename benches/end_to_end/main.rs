@@ -6,7 +6,8 @@
 //! - `reqwest`: reqwest's client under `ReqwestLayer`, and one of reqwest-middleware's with reqwest-retry;
 //! - `middleware`: a client of reqwest-middleware's with `CredentialsMiddleware`, and with `TowerMiddleware`. The
 //!   bare one is reqwest's client itself, so that reqwest-middleware counts as well;
-//! - `gateway`: the example `axum_gateway` in its own process, and a bare axum proxy in another.
+//! - `gateway`: `credentials serve` in its own process, with one account; a bare axum proxy in another; and nginx, if it is
+//!   installed.
 //!
 //! A shared machine is faster at one moment than at the next. So a round has only a few requests of each client, in
 //! an order that changes, and each client is compared with the bare one of the same round. The median of
@@ -156,7 +157,12 @@ fn main() {
     let upstream = upstream();
     let bare_proxy = Proxy::bare(&upstream);
     let gateway = runtime.block_on(Proxy::ours(&upstream));
-    let cases = runtime.block_on(clients::cases(&upstream, [&bare_proxy, &gateway]));
+    let nginx = Proxy::nginx(&upstream);
+    if nginx.is_none() {
+        println!("nginx is not installed, so it is not in the table");
+    }
+    let cases = clients::cases(&upstream, [&bare_proxy, &gateway], nginx.as_ref());
+    let cases = runtime.block_on(cases);
     let [one_at_a_time, busy] = [ONE_AT_A_TIME, BUSY].map(|load| {
         // Makes the connections.
         measure(&runtime, &cases, &load, 1);

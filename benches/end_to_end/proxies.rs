@@ -1,9 +1,9 @@
-//! Reverse proxies in their own processes: a bare one, which is this program run again, and the example
-//! `axum_gateway`.
+//! Reverse proxies in their own processes: a bare one, which is this program run again, `credentials serve`, and nginx.
 
-use std::io::{BufRead, BufReader};
-use std::path::PathBuf;
+use std::io::{BufRead, BufReader, Read};
+use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
@@ -20,13 +20,14 @@ use tower_credentials::{Credential, PoolKey, Secret};
 /// The argument that makes this program the bare proxy. The upstream's origin follows.
 const BARE: &str = "--be-a-bare-proxy-of";
 
-const LISTENING: &str = "listening on ";
+const LISTENING: &str = "Listening on ";
 
 /// A proxy that runs until it is dropped.
 pub(crate) struct Proxy {
     process: Child,
-    origin: String,
-    _vault: Option<tempfile::TempDir>,
+    /// Where requests go: an origin, and a path for ours.
+    base: String,
+    _directory: Option<tempfile::TempDir>,
 }
 
 impl Proxy {
@@ -34,65 +35,113 @@ impl Proxy {
     pub(crate) fn bare(upstream: &str) -> Self {
         let program = std::env::current_exe().expect("this program's path");
         let mut command = Command::new(program);
-        command.args([BARE, upstream]);
-        Self::start(command, None)
-    }
-
-    /// The example, with four accounts in a vault on disk.
-    pub(crate) async fn ours(upstream: &str) -> Self {
-        let directory = tempfile::tempdir().expect("a directory");
-        let root = directory.path().join("vault");
-        let key = VaultKey::generate();
-        let vault = FileVault::open(&root, &key).await.expect("a vault");
-        for number in 0..4 {
-            let secret = Secret::api_key(format!("sk-{number}-0123456789abcdef0123456789abcdef"));
-            let credential =
-                Credential::new(PoolKey::new("openai"), format!("account {number}"), secret);
-            vault.put(credential).await.expect("a vault that stores");
-        }
-        let mut command = Command::new(example());
-        command.args(["--listen", "127.0.0.1:0", "--provider", "openai", "--upstream", upstream]);
-        command.arg("--vault").arg(&root);
-        command.env("TOWER_CREDENTIALS_VAULT_KEY", key.to_base64().expose());
-        Self::start(command, Some(directory))
-    }
-
-    fn start(mut command: Command, vault: Option<tempfile::TempDir>) -> Self {
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::inherit());
+        command.args([BARE, upstream]).stdin(Stdio::null()).stdout(Stdio::piped());
         let mut process = command.spawn().expect("a process");
-        let output = process.stdout.take().expect("its output");
-        let mut line = String::new();
-        BufReader::new(output).read_line(&mut line).expect("a line");
-        let origin = line.trim_end().strip_prefix(LISTENING).expect("where it listens").to_owned();
-        Self { process, origin, _vault: vault }
+        let base = origin_in(process.stdout.take().expect("its output"));
+        Self { process, base, _directory: None }
     }
 
-    pub(crate) fn origin(&self) -> &str {
-        &self.origin
+    /// The program, in a home of its own with one account.
+    pub(crate) async fn ours(upstream: &str) -> Self {
+        let home = tempfile::tempdir().expect("a directory");
+        let settings = home.path().join(".config/tower-credentials");
+        std::fs::create_dir_all(&settings).expect("a directory");
+        let text = format!("[providers.openai]\norigins = [\"{upstream}\"]\n");
+        std::fs::write(settings.join("config.toml"), text).expect("a file");
+        let key = VaultKey::load_or_create(settings.join("vault.key")).await.expect("a key");
+        let vault = home.path().join(".local/share/tower-credentials/vault");
+        let vault = FileVault::open(vault, &key).await.expect("a vault");
+        let secret = Secret::api_key("sk-0123456789abcdef0123456789abcdef");
+        let credential = Credential::new(PoolKey::new("openai"), "account", secret);
+        vault.put(credential).await.expect("a vault that stores");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_credentials"));
+        command.args(["serve", "--open", "--access-log", "off", "--listen", "127.0.0.1:0"]);
+        command.env_clear().env("HOME", home.path());
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut process = command.spawn().expect("a process");
+        let origin = origin_in(process.stderr.take().expect("its errors"));
+        Self { process, base: format!("{origin}/openai"), _directory: Some(home) }
+    }
+
+    /// nginx, if it is installed.
+    pub(crate) fn nginx(upstream: &str) -> Option<Self> {
+        let directory = tempfile::tempdir().expect("a directory");
+        // nginx can't tell which port it was given.
+        let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
+        let address = free.expect("a port").to_string();
+        let settings = NGINX
+            .replace("DIRECTORY", directory.path().to_str().expect("a path"))
+            .replace("UPSTREAM", upstream.trim_start_matches("http://"))
+            .replace("ADDRESS", &address);
+        let file = directory.path().join("nginx.conf");
+        std::fs::write(&file, settings).expect("a file");
+        let mut command = Command::new("nginx");
+        command.arg("-c").arg(&file).stdin(Stdio::null());
+        let mut process = command.spawn().ok()?;
+        while TcpStream::connect(&address).is_err() {
+            if let Some(status) = process.try_wait().expect("a process") {
+                panic!("nginx has ended: {status}");
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        Some(Self { process, base: format!("http://{address}"), _directory: Some(directory) })
+    }
+
+    pub(crate) fn base(&self) -> &str {
+        &self.base
     }
 }
 
 impl Drop for Proxy {
     fn drop(&mut self) {
-        let _ = self.process.kill();
+        // nginx's workers end with it only if it can tell them.
+        let id = self.process.id().to_string();
+        let is_told =
+            Command::new("kill").args(["-TERM", &id]).status().is_ok_and(|done| done.success());
+        if !is_told {
+            let _ = self.process.kill();
+        }
         let _ = self.process.wait();
     }
 }
 
-/// The example's program. If it is missing or out of date, builds it with this program's profile.
-fn example() -> PathBuf {
-    let mut build = Command::new(env!("CARGO"));
-    build.args(["build", "--quiet", "--all-features", "--example", "axum_gateway"]);
-    if !cfg!(debug_assertions) {
-        // With this program's profile, nothing else is built again.
-        build.args(["--profile", "bench"]);
-    }
-    assert!(build.status().expect("cargo").success(), "the example was not built");
-    // This program is `target/release/deps/end_to_end-…`, and the example is in `target/release/examples`.
-    let this = std::env::current_exe().expect("this program's path");
-    let profile = this.ancestors().nth(2).expect("the profile's directory");
-    profile.join("examples").join("axum_gateway")
+/// Reads where a process listens, and lets it go on writing.
+fn origin_in(output: impl Read + Send + 'static) -> String {
+    let mut output = BufReader::new(output);
+    let mut line = String::new();
+    output.read_line(&mut line).expect("a line");
+    let origin = line.trim_end().strip_prefix(LISTENING).expect(&line).to_owned();
+    std::thread::spawn(move || std::io::copy(&mut output, &mut std::io::sink()));
+    origin
 }
+
+/// The settings of an nginx that forwards to the upstream over connections that stay open, and keeps its files in DIRECTORY.
+const NGINX: &str = "\
+daemon off;
+worker_processes 2;
+pid DIRECTORY/pid;
+error_log stderr;
+events { worker_connections 1024; }
+http {
+    access_log off;
+    client_body_temp_path DIRECTORY/body;
+    proxy_temp_path DIRECTORY/proxy;
+    fastcgi_temp_path DIRECTORY/fastcgi;
+    uwsgi_temp_path DIRECTORY/uwsgi;
+    scgi_temp_path DIRECTORY/scgi;
+    tcp_nodelay on;
+    keepalive_requests 1000000000;
+    upstream theirs { server UPSTREAM; keepalive 128; keepalive_requests 1000000000; }
+    server {
+        listen ADDRESS;
+        location / {
+            proxy_pass http://theirs;
+            proxy_http_version 1.1;
+            proxy_set_header Connection \"\";
+        }
+    }
+}
+";
 
 /// Runs the bare proxy until it is killed, if this process should be one. Otherwise returns false.
 pub(crate) fn be_one_if_asked() -> bool {
@@ -101,8 +150,9 @@ pub(crate) fn be_one_if_asked() -> bool {
     if flag != BARE {
         return false;
     }
-    // Like the example's.
-    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    // As many threads as ours has.
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let runtime = runtime.expect("a runtime");
     runtime.block_on(serve(upstream.parse().expect("an origin")));
     true
 }

@@ -236,7 +236,7 @@ async fn a_client_that_breaks_off_its_upload_is_not_an_upstream_error() {
     }
 }
 
-/// Answers with a 413 before it has read the body, and closes the connection, which is a reset. The account `b` takes all.
+/// Answers with a 429 before it has read the body, and closes the connection, which is a reset. The account `b` takes all.
 async fn refuses_early() -> String {
     raw_upstream(async |mut stream| {
         const REFUSED: &[u8] =

@@ -66,6 +66,24 @@ async fn an_upload_under_way_finishes_too() {
 }
 
 #[tokio::test]
+async fn a_response_that_is_read_slowly_arrives_whole() {
+    const LENGTH: usize = 256 * 64 * 1024;
+    let wire = crate::wire::Wire::start(async |_| http::Response::new(crate::wire::long(LENGTH))).await;
+    let (_home, gateway) = open_to(&wire.origin(), &["--drain", "600"]).await;
+    let request = Request::get(gateway.url("/x/")).body(full("")).unwrap();
+    let mut body = gateway.response(request).await.into_body();
+    // What is left is on the way by now, in the system's buffers and in the gateway's.
+    let mut read = 0;
+    while read < LENGTH - 1024 * 1024 {
+        read += piece(&mut body).await.len();
+    }
+    gateway.signal("TERM").await;
+    closed(&gateway).await;
+    assert_eq!(read + length(body).await, LENGTH);
+    assert_eq!(gateway.ended().await.ok().stderr, ENDING);
+}
+
+#[tokio::test]
 async fn a_response_without_an_end_is_broken_off_after_a_bound() {
     let (_home, gateway, pieces, body) = streaming("1").await;
     gateway.signal("TERM").await;

@@ -310,6 +310,7 @@ fn any_seconds(text: &str) -> Result<Duration, String> {
 
 const AFTER_HELP: &str = "\
 Responses of its own, with a JSON body:
+  400  it can't be forwarded                501  its body has another transfer coding than `chunked`
   401  no token of a client                 403  a web page, another host, or a client that may not
   404  no such path                         426  an upgrade that is no WebSocket
   429  every account is limited; `retry-after` says when the first is ready, if the upstream has said so, and

@@ -117,7 +117,7 @@ pub(super) struct Seen {
     place: Place,
     /// The search for what the response has made, until that was found or is not to be expected any more.
     search: Option<Search>,
-    /// Until when its connection stays.
+    /// While this is there, the request's connection stays.
     _under_way: Option<UnderWay>,
 }
 
