@@ -6,5 +6,6 @@ mod process;
 mod routes;
 mod strangers;
 mod terminal;
+mod tls;
 mod tokens;
 mod websockets;

@@ -71,7 +71,7 @@ impl Gateway {
         let address = SocketAddr::from(([127, 0, 0, 1], 0));
         let client = wire_client(false);
         let mut gateway = Self { child, address, stdout, stderr, said: String::new(), client };
-        let line = gateway.says("Listening on http://").await;
+        let line = gateway.says("Listening on http").await;
         gateway.address = line.rsplit('/').next().unwrap().parse().unwrap();
         gateway
     }

@@ -27,13 +27,13 @@ enum Told {
 }
 
 /// An upstream that says back what it is told over a WebSocket. A token with `limited` in it gets a 429.
-struct Echo {
+pub(crate) struct Echo {
     address: SocketAddr,
     told: mpsc::UnboundedReceiver<Told>,
 }
 
 impl Echo {
-    async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (tell, told) = mpsc::unbounded_channel();
@@ -46,7 +46,7 @@ impl Echo {
         Self { address, told }
     }
 
-    async fn home(&self, labels: &[&str]) -> Home {
+    pub(crate) async fn home(&self, labels: &[&str]) -> Home {
         let home = Home::new();
         home.settings(&format!("[providers.openai]\norigins = [\"http://{}\"]\n", self.address));
         for label in labels {
@@ -55,14 +55,14 @@ impl Echo {
         home
     }
 
-    async fn asked(&mut self) -> (String, HeaderMap) {
+    pub(crate) async fn asked(&mut self) -> (String, HeaderMap) {
         match soon("a handshake", self.told.recv()).await.unwrap() {
             Told::Asked(target, headers) => (target, headers),
             Told::Ended => panic!("a WebSocket has ended"),
         }
     }
 
-    async fn ended(&mut self) {
+    pub(crate) async fn ended(&mut self) {
         assert!(matches!(soon("an end", self.told.recv()).await, Some(Told::Ended)));
     }
 }

@@ -85,7 +85,7 @@ impl Exec {
         let access = AccessLog::new(AccessFormat::Off);
         let gateway = Arc::new(Gateway::new(rules, clients, access, sending));
         let (end, ended) = watch::channel(false);
-        let serving = tokio::spawn(Server::new(listener, MAX_CONNECTIONS).run(gateway, ended));
+        let serving = tokio::spawn(Server::new(listener, MAX_CONNECTIONS, None).run(gateway, ended));
         let mut command = Command::new(program);
         command.args(arguments);
         without_secrets(context, &mut command);

@@ -12,6 +12,7 @@ use serde::Serialize;
 use tower_credentials::CredentialId;
 
 use super::clients::Place;
+use super::under_way::UnderWay;
 
 /// How many lines wait for the output. More are lost, and no request waits for them.
 const WAITING: usize = 4096;
@@ -111,6 +112,7 @@ impl fmt::Display for Entry {
 pub(super) struct Seen {
     /// `None` if nothing is written.
     noting: Option<Box<Noting>>,
+    _under_way: Option<UnderWay>,
     /// The client's place, which is free for its next request then.
     place: Place,
 }
@@ -124,7 +126,12 @@ struct Noting {
 
 impl Seen {
     /// Begins to note a request.
-    pub(super) fn new(log: &AccessLog, method: &Method, path: &str) -> Self {
+    pub(super) fn new(
+        log: &AccessLog,
+        method: &Method,
+        path: &str,
+        under_way: Option<UnderWay>,
+    ) -> Self {
         let noting = log.0.is_some().then(|| {
             let entry = Entry {
                 at: humantime::format_rfc3339_millis(SystemTime::now()).to_string(),
@@ -143,7 +150,7 @@ impl Seen {
             };
             Box::new(Noting { log: log.clone(), began: Instant::now(), entry })
         });
-        Self { noting, place: None }
+        Self { noting, _under_way: under_way, place: None }
     }
 
     fn note(&mut self, change: impl FnOnce(&mut Entry)) {

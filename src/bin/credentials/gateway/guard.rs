@@ -43,11 +43,7 @@ impl Guard {
     /// Checks that a request is for this machine, and not from a web page of another origin than those that are allowed.
     pub(super) fn check<B>(&self, request: &Request<B>) -> Result<(), Stranger> {
         let headers = request.headers();
-        let host = match request.uri().authority() {
-            Some(authority) => Some(authority.as_str()),
-            // A value that is not text is not our host.
-            None => headers.get(header::HOST).map(|value| value.to_str().unwrap_or_default()),
-        };
+        let host = host(request);
         if !host.is_none_or(|host| self.is_ours(host)) {
             return Err(Stranger::Host);
         }
@@ -79,6 +75,15 @@ impl Guard {
                     || self.hosts.iter().any(|known| name.eq_ignore_ascii_case(known))
             }
         }
+    }
+}
+
+/// Returns the host that a request is for: HTTP/2 has it in the URI, as has a request whose target is a whole URI.
+pub(super) fn host<B>(request: &Request<B>) -> Option<&str> {
+    match request.uri().authority() {
+        Some(authority) => Some(authority.as_str()),
+        // A value that is not text is not our host.
+        None => request.headers().get(header::HOST).map(|value| value.to_str().unwrap_or_default()),
     }
 }
 

@@ -2,13 +2,14 @@
 //!
 //! Each file uses only those that come after it here:
 //!
-//! - `server`: connections. `tools`: what tools are told. `accounts`: the routes to the accounts of a vault. `stored`: the file
+//! - `server`: where connections come from. `connection`: how each is served. `tls`: its TLS. `tools`: what tools are told. `accounts`: the routes to the accounts of a vault. `stored`: the file
 //!   of the clients. `settings`: the table `[serve]`.
 //! - this file: a request, from the client to the response.
 //! - `rules`: which route a request takes. `route`: a path, and the layers over the client to its upstream. `forward`: what is sent on. `body`: the bodies.
 //!   `websocket`: what follows a 101.
 //! - `admin` and `metrics`: the state of the accounts.
-//! - `guard`, `clients`, `token`: who may use it. `responses`: what it says itself. `access`: what it notes.
+//! - `guard`, `clients`, `token`: who may use it. `responses`: what it says itself. `access`: what it notes. `under_way`: how many requests a
+//!   connection has.
 
 #![allow(
     clippy::result_large_err,
@@ -20,6 +21,7 @@ mod accounts;
 mod admin;
 mod body;
 mod clients;
+mod connection;
 mod forward;
 mod guard;
 mod metrics;
@@ -29,8 +31,10 @@ mod rules;
 mod server;
 mod settings;
 mod stored;
+mod tls;
 mod token;
 mod tools;
+mod under_way;
 mod websocket;
 
 use std::sync::{Arc, PoisonError, RwLock};
@@ -48,6 +52,7 @@ use access::Seen;
 use body::{Received, ResponseBody, UploadError};
 use clients::Sender;
 use responses::Own;
+use under_way::UnderWay;
 use websocket::{Sides, WebSocket};
 
 pub(crate) use access::{AccessFormat, AccessLog};
@@ -59,6 +64,7 @@ pub(crate) use rules::Rules;
 pub(crate) use server::{Listener, Server};
 pub(crate) use settings::ServeSettings;
 pub(crate) use stored::{ClientsFile, Stamp};
+pub(crate) use tls::{CertificateFiles, Named, Tls};
 pub(crate) use token::{TokenHash, generate as generate_token};
 pub(crate) use tools::{Value, variables};
 
@@ -92,8 +98,9 @@ impl<S: Forward> Gateway<S> {
     pub(crate) async fn respond(
         self: Arc<Self>,
         request: Request<Incoming>,
+        under_way: Option<UnderWay>,
     ) -> (Response<ResponseBody<S::Body>>, Option<WebSocket<S::Body>>) {
-        let mut seen = Seen::new(&self.access, request.method(), request.uri().path());
+        let mut seen = Seen::new(&self.access, request.method(), request.uri().path(), under_way);
         let is_head = request.method() == Method::HEAD;
         let answer = self.forwarded(request, &mut seen).await;
         seen.head(match &answer {
