@@ -216,6 +216,7 @@ mod origin;
 #[cfg(any(feature = "oauth", feature = "discovery"))]
 mod own_origin;
 mod patience;
+mod percent;
 mod pool;
 mod printable;
 pub mod provider;

@@ -19,13 +19,13 @@ const MAX_READ: usize = 2 * 1024 * 1024;
 
 /// Gives each request the [`Scope`] of the model that it is for, so that a limit on one model does not keep requests for
 /// others from an account. The pool's provider [knows](crate::provider::Provider::model) where the model's name is: in
-/// the path, or in a JSON body. If a request already has a scope, it is kept.
+/// the path, in a JSON body, or in the query. If a request already has a scope, it is kept.
 ///
 /// It belongs above the layers that pick a credential, and under [`ReplayLayer`](crate::ReplayLayer).
 ///
 /// The first 2 MiB of a body are searched if the body has a known length and can be [cloned](TryCloneBody), as
 /// `Full<Bytes>` can. Bodies that stream or are compressed, and multipart forms, are not searched: such requests have no
-/// scope, unless the path names the model.
+/// scope, unless the URI names the model.
 ///
 /// ```
 /// # use tower_credentials::{CredentialsLayer, ErrorBodyLayer, ModelScopeLayer, Pool};

@@ -152,11 +152,13 @@ pub trait Provider: Send + Sync + 'static {
 
     /// Returns the model that a request is for, if its URI or the beginning of its body says;
     /// [`ModelScopeLayer`](crate::ModelScopeLayer) uses it. Defaults to the name in a path such as `/models/NAME:METHOD`,
-    /// `/deployments/NAME/…` or `/model/NAME/…`, or else to the field `model` of a JSON body.
+    /// `/deployments/NAME/…` or `/model/NAME/…`, or else to the field `model` of a JSON body, or else to the parameter `model`
+    /// or `deployment` of the query, as realtime APIs have it.
     #[cfg(feature = "providers")]
     #[cfg_attr(docsrs, doc(cfg(feature = "providers")))]
     fn model(&self, uri: &Uri, body: &[u8]) -> Option<String> {
-        model::in_path(uri.path()).or_else(|| model::in_json(body))
+        let in_query = || uri.query().and_then(model::in_query);
+        model::in_path(uri.path()).or_else(|| model::in_json(body)).or_else(in_query)
     }
 
     /// Returns the endpoint that lists models to accounts of this kind, if there is one. Only the `discovery` module sends

@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 
+use crate::percent::decoded;
+
 /// The maximum length of a name. No vendor's names are longer, and a body may contain anything.
 const MAX_LEN: usize = 200;
 
@@ -21,6 +23,16 @@ pub(super) fn in_path(path: &str) -> Option<String> {
         }
     }
     None
+}
+
+/// The model in a query: a realtime API has no body. `model` at OpenAI, `deployment` at Azure.
+pub(super) fn in_query(query: &str) -> Option<String> {
+    let named = |wanted: &str| {
+        let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+        let mut values = pairs.filter(|(name, _)| decoded(name) == wanted).map(|(_, value)| value);
+        usable(&decoded(values.next()?))
+    };
+    named("model").or_else(|| named("deployment"))
 }
 
 /// The field `model` of a JSON object that may be cut off.

@@ -19,7 +19,9 @@ fn shell(home: &Home, shell: &str, script: &str) -> Run {
 fn commands(home: &Home, of: &[&str]) -> Vec<Vec<String>> {
     let help = home.run([of, &["--help"]].concat()).ok().stdout;
     let Some((_, list)) = help.split_once("\nCommands:\n") else { return Vec::new() };
-    let names = list.lines().take_while(|line| line.starts_with("  "));
+    let lines = list.lines().take_while(|line| line.starts_with("  "));
+    // A line that begins further in goes on with the description before it.
+    let names = lines.filter(|line| !line.starts_with("   "));
     let names = names.filter_map(|line| line.split_whitespace().next()).filter(|name| *name != "help");
     let mut all = Vec::new();
     for name in names {

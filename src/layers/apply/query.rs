@@ -3,6 +3,8 @@
 use http::uri::PathAndQuery;
 use http::{Request, Uri};
 
+use crate::percent::decoded;
+
 /// Removes the query parameters with these names.
 #[inline]
 pub(super) fn remove<B>(request: &mut Request<B>, names: &[String]) {
@@ -25,34 +27,6 @@ fn without(query: &str, names: &[String]) -> Option<String> {
         let kept: Vec<_> = query.split('&').filter(|pair| !is_named(pair)).collect();
         kept.join("&")
     })
-}
-
-/// Decodes the percent-encoding of a parameter's name (RFC 3986, section 2.1): `api%5Fkey` is `api_key` to
-/// most servers.
-fn decoded(name: &str) -> String {
-    let mut bytes = Vec::with_capacity(name.len());
-    let mut rest = name.as_bytes();
-    while let [first, tail @ ..] = rest {
-        let escaped = match (first, tail) {
-            (b'%', [high, low, ..]) => hex(*high).zip(hex(*low)),
-            _ => None,
-        };
-        match escaped {
-            Some((high, low)) => {
-                bytes.push(high << 4 | low);
-                rest = &tail[2..];
-            }
-            None => {
-                bytes.push(*first);
-                rest = tail;
-            }
-        }
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
-}
-
-fn hex(digit: u8) -> Option<u8> {
-    (digit as char).to_digit(16).map(|value| value as u8)
 }
 
 fn with_query(uri: &Uri, query: &str) -> Uri {

@@ -18,6 +18,7 @@ mod starting;
 mod strangers;
 mod streaming;
 mod terminal;
+mod tls;
 mod tokens;
 mod trailers;
 mod websockets;

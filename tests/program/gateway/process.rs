@@ -109,7 +109,7 @@ impl Gateway {
         let client = wire_client(false);
         let said = String::new();
         let mut gateway = Self { child, address, stdout, stderr, said, usual: 0, client };
-        let line = gateway.says("Listening on http://").await;
+        let line = gateway.says("Listening on http").await;
         gateway.address = line.rsplit('/').next().unwrap().parse().unwrap();
         // The last line of a start.
         while !["TOKEN is ", "no token is needed"].iter().any(|last| gateway.said.contains(last)) {

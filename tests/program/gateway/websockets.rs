@@ -27,13 +27,13 @@ enum Told {
 }
 
 /// An upstream that says back what it is told over a WebSocket. A token with `limited` in it gets a 429.
-struct Echo {
+pub(crate) struct Echo {
     address: SocketAddr,
     told: mpsc::UnboundedReceiver<Told>,
 }
 
 impl Echo {
-    async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (tell, told) = mpsc::unbounded_channel();
@@ -46,7 +46,7 @@ impl Echo {
         Self { address, told }
     }
 
-    async fn home(&self, labels: &[&str]) -> Home {
+    pub(crate) async fn home(&self, labels: &[&str]) -> Home {
         let home = Home::new();
         home.settings(&format!("[providers.openai]\norigins = [\"http://{}\"]\n", self.address));
         for label in labels {
@@ -55,14 +55,14 @@ impl Echo {
         home
     }
 
-    async fn asked(&mut self) -> (String, HeaderMap) {
+    pub(crate) async fn asked(&mut self) -> (String, HeaderMap) {
         match soon("a handshake", self.told.recv()).await.unwrap() {
             Told::Asked(target, headers) => (target, headers),
             Told::Ended => panic!("a WebSocket has ended"),
         }
     }
 
-    async fn ended(&mut self) {
+    pub(crate) async fn ended(&mut self) {
         assert!(matches!(soon("an end", self.told.recv()).await, Some(Told::Ended)));
     }
 }
@@ -128,11 +128,16 @@ fn refused<T: std::fmt::Debug>(result: Result<T, Error>) -> http::Response<Optio
 async fn a_websocket_gets_an_account_and_the_next_one_if_that_is_limited() {
     let mut upstream = Echo::start().await;
     let home = upstream.home(&["limited-1", "good-2"]).await;
+    let before = std::fs::read_to_string(home.settings_file()).unwrap();
+    let route = "path = \"/of-a-model\"\nprovider = \"openai\"\nmodel = \"gpt-realtime*\"\n";
+    home.settings(&format!("{before}[[serve.route]]\n{route}"));
     let token = client(&home, &["laptop"]);
     let mut gateway = Gateway::start(&home, &["--access-log", "json"]).await;
     let authorization = format!("Bearer {token}");
-    let path = format!("/openai/v1/realtime?model=gpt-realtime&api_key={token}");
+    let path = format!("/of-a-model/v1/realtime?model=gpt-realtime&api_key={token}");
     let headers = [("authorization", &*authorization), ("openai-beta", "realtime=v1")];
+    let other = refused(open(&gateway, "/of-a-model/v1/realtime?model=gpt-5", &headers).await);
+    assert_eq!(other.status(), StatusCode::NOT_FOUND);
     let (mut websocket, response) = open(&gateway, &path, &headers).await.unwrap();
     assert_eq!(response.status(), StatusCode::SWITCHING_PROTOCOLS);
     for expected in ["Bearer limited-1-key", "Bearer good-2-key"] {
@@ -154,6 +159,9 @@ async fn a_websocket_gets_an_account_and_the_next_one_if_that_is_limited() {
     assert!(soon("the end", websocket.next()).await.is_none());
     drop(websocket);
     upstream.ended().await;
+    let line = gateway.access().await;
+    let not_found = line;
+    assert!(not_found.contains(":404,"), "{not_found}");
     let line = gateway.access().await;
     home.check(&line);
     let entry: serde_json::Value = serde_json::from_str(&line).unwrap();

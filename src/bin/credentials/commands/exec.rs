@@ -86,7 +86,7 @@ impl Exec {
         let clients = Clients::of_command(client(&token));
         let access = AccessLog::new(AccessFormat::Off);
         let gateway = Arc::new(Gateway::new(rules, clients, access, sending));
-        let serving = tokio::spawn(Server::new(listener, MAX_CONNECTIONS).run(gateway.clone()));
+        let serving = tokio::spawn(Server::new(listener, MAX_CONNECTIONS, None).run(gateway.clone()));
         let mut command = Command::new(program);
         command.args(arguments);
         without_secrets(context, &mut command);

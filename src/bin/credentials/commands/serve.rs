@@ -1,6 +1,7 @@
 //! `serve`: one address for the tools of a machine or a team.
 
 mod reload;
+mod tls;
 
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
@@ -17,12 +18,13 @@ use crate::context::Context;
 use crate::failure::{Exit, Failure};
 use crate::gateway::{
     AccessFormat, AccessLog, AllowedOrigin, Clients, ClientsFile, Forward, Gateway, Guard, Listener,
-    Route, Rules, Sending, ServeSettings, Server, Value, routes, variables,
+    Route, Rules, Sending, ServeSettings, Server, Tls, Value, routes, variables,
 };
 use crate::options::Global;
 use crate::output;
 use crate::signals::Interrupts;
 use reload::{Changed, Reload};
+use tls::TlsOptions;
 
 /// Where to listen, if nothing else is said.
 const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8080);
@@ -64,6 +66,8 @@ pub(crate) struct Serve {
     /// origin `null` with a sandboxed frame, so `null` allows all pages.
     #[arg(long, value_name = "ORIGIN,…", value_delimiter = ',')]
     allow_origin: Vec<AllowedOrigin>,
+    #[command(flatten)]
+    tls: TlsOptions,
     #[command(flatten)]
     sending: SendingOptions,
     /// What to write to standard output about each request
@@ -124,6 +128,9 @@ impl Serve {
         }
         let listen = self.listen.or(settings.listen).unwrap_or(LISTEN);
         self.check(listen)?;
+        let mut certificate = self.tls.files(&settings, &context.places.config)?;
+        let read = certificate.as_mut().map(|files| files.read()).transpose()?;
+        let tls = read.map(Tls::new).transpose()?.map(Arc::new);
         // Before the first wait, so that no signal is missed.
         let mut signals = Interrupts::listen_as_server()?;
         let listeners = self.listeners(listen).await?;
@@ -131,14 +138,20 @@ impl Serve {
         let clients = Clients::new(file.read()?);
         let clients = if self.open { clients.open() } else { clients };
         let rules = signals.unless_one_comes(self.rules(&context)).await?;
-        self.say(&listeners, &rules, &file)?;
+        self.say(&listeners, tls.is_some(), &rules, &file)?;
         let access = AccessLog::new(self.access_log);
         let gateway = Arc::new(Gateway::new(rules, clients, access, self.sending.get()));
-        let mut reload = Reload::new(&context, file);
+        let mut reload = Reload::new(&context, file, certificate);
         let following = async {
             loop {
                 match reload.next().await {
                     Changed::Clients(clients) => gateway.clients.set(clients),
+                    Changed::Certificate(certificate) => {
+                        if let Some(tls) = &tls {
+                            tls.set(certificate);
+                            output::say("The certificate was read again");
+                        }
+                    }
                     Changed::Settings => {
                         let rules = async { self.rules(&Context::quiet(global, None)?).await };
                         match rules.await {
@@ -156,7 +169,7 @@ impl Serve {
             }
         };
         tokio::select! {
-            () = self.serve(listeners, gateway.clone(), &mut signals) => {}
+            () = self.serve(listeners, tls.clone(), gateway.clone(), &mut signals) => {}
             () = following => {}
         }
         #[cfg(unix)]
@@ -220,20 +233,21 @@ impl Serve {
     fn say<S: Forward>(
         &self,
         listeners: &[Listener],
+        has_tls: bool,
         rules: &Rules<S>,
         file: &ClientsFile,
     ) -> Result<(), Failure> {
         for address in listeners.iter().filter_map(|listener| listener.address().ok()) {
-            output::say(format_args!(
-                "Listening on {}",
-                output::strong(format_args!("http://{address}"))
-            ));
+            let scheme = if has_tls { "https" } else { "http" };
+            let base = format!("{scheme}://{address}");
+            output::say(format_args!("Listening on {}", output::strong(&base)));
             for route in rules.routes() {
-                output::say(format_args!("  {}", of_route(route, address)));
+                output::say(format_args!("  {}", of_route(route, scheme, address)));
             }
-            if !address.ip().is_loopback() {
+            if !has_tls && !address.ip().is_loopback() {
                 output::warn(
-                    "connections are not encrypted: whoever listens in on the network reads the tokens and all requests",
+                    "connections are not encrypted: whoever listens in on the network reads the tokens and all requests; \
+                     --tls-cert and --tls-key encrypt them",
                 );
             }
         }
@@ -261,12 +275,13 @@ impl Serve {
     async fn serve<S: Forward>(
         &self,
         listeners: Vec<Listener>,
+        tls: Option<Arc<Tls>>,
         gateway: Arc<Gateway<S>>,
         signals: &mut Interrupts,
     ) {
         let mut servers = JoinSet::new();
         for listener in listeners {
-            let server = Server::new(listener, self.max_connections.get());
+            let server = Server::new(listener, self.max_connections.get(), tls.clone());
             servers.spawn(server.run(gateway.clone()));
         }
         let too_late = async {
@@ -283,10 +298,10 @@ impl Serve {
 }
 
 /// What to set in the tools of a route.
-fn of_route<S>(route: &Route<S>, address: SocketAddr) -> String {
+fn of_route<S>(route: &Route<S>, scheme: &str, address: SocketAddr) -> String {
     let host =
         route.host().map_or_else(|| address.to_string(), |host| format!("{host}:{}", address.port()));
-    let base = format!("http://{host}{}", route.path());
+    let base = format!("{scheme}://{host}{}", route.path());
     let variables =
         variables(route.provider(), &base, route.prefix(), &SecretString::from("TOKEN")).into_iter();
     let variables = variables.map(|variable| match variable.value {

@@ -12,8 +12,8 @@ use serde::Serialize;
 use tower_credentials::CredentialId;
 
 use super::clients::Place;
-use super::connection::UnderWay;
 use super::conversation::Search;
+use super::under_way::UnderWay;
 
 /// How many lines wait for the output. More are lost, and no request waits for them.
 const WAITING: usize = 4096;

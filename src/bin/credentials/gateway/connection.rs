@@ -1,102 +1,183 @@
-//! What is under way on a connection, so that it can end as soon as nothing is.
+//! A connection: what it speaks, how its requests are served, and how it ends.
 
+use std::convert::Infallible;
 use std::io;
-use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::task::{Context, Poll};
+use std::pin::{Pin, pin};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use hyper::server::conn::http1::{self, UpgradeableConnection};
+use hyper::server::conn::http2;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio_io_timeout::TimeoutStream;
 
-#[derive(Debug, Default)]
-struct State {
-    is_ending: AtomicBool,
-    requests: AtomicUsize,
+use super::Gateway;
+use super::route::Forward;
+use super::tls::{H2, Tls};
+use super::under_way::{Ending, Requests};
+
+/// How long a connection may take to send the head of its next request, or be idle before it.
+const HEAD: Duration = Duration::from_secs(75);
+
+/// How long a new connection may send nothing at all.
+const FIRST_BYTE: Duration = Duration::from_secs(15);
+
+/// How long a TLS handshake may take.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+
+/// How long a client may read nothing of a response that is there.
+const UNREAD: Duration = Duration::from_secs(120);
+
+/// The most that is read ahead of a connection. It bounds the head of a request.
+const BUFFER: u32 = 64 * 1024;
+
+/// How many requests there may be at once on an HTTP/2 connection.
+const STREAMS: u32 = 100;
+
+/// How often an HTTP/2 connection is checked, and how long the client may take to reply.
+const PING: Duration = Duration::from_secs(15);
+const PONG: Duration = Duration::from_secs(10);
+
+/// The first byte of a TLS handshake (RFC 8446, section 5.1).
+const TLS_HANDSHAKE: u8 = 22;
+
+/// Serves a connection from the network.
+pub(super) async fn serve_tcp<S: Forward>(
+    mut stream: TcpStream,
+    tls: Option<Arc<Tls>>,
+    gateway: Arc<Gateway<S>>,
+    end: watch::Receiver<bool>,
+) {
+    let Some(first) = first_byte(&stream, end.clone()).await else { return };
+    let Some(tls) = tls else { return serve_http1(stream, gateway, end).await };
+    if first != TLS_HANDSHAKE {
+        let _ = tokio::time::timeout(HANDSHAKE, refuse_plain(&mut stream)).await;
+        return;
+    }
+    let handshake = tokio::time::timeout(HANDSHAKE, tls.acceptor().accept(stream)).await;
+    // Scanners and clients that do not know the certificate's authority are nothing to tell.
+    let Ok(Ok(stream)) = handshake else { return };
+    if stream.get_ref().1.alpn_protocol() == Some(H2) {
+        serve_http2(stream, gateway, end).await;
+    } else {
+        serve_http1(stream, gateway, end).await;
+    }
 }
 
-/// The requests of a connection.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Requests(Arc<State>);
-
-impl Requests {
-    /// Counts a request until what this returns is dropped.
-    pub(super) fn begin(&self) -> UnderWay {
-        self.0.requests.fetch_add(1, Ordering::AcqRel);
-        UnderWay(self.clone())
-    }
-
-    /// Lets the connection end once no request is under way.
-    pub(super) fn end(&self) {
-        self.0.is_ending.store(true, Ordering::Release);
-    }
-
-    fn are_over(&self) -> bool {
-        self.0.is_ending.load(Ordering::Acquire) && self.0.requests.load(Ordering::Acquire) == 0
+/// Waits for the first byte of a connection, which stays there to be read.
+async fn first_byte(stream: &TcpStream, mut end: watch::Receiver<bool>) -> Option<u8> {
+    let mut first = [0];
+    tokio::select! {
+        spoken = tokio::time::timeout(FIRST_BYTE, stream.peek(&mut first)) => match spoken {
+            Ok(Ok(1..)) => Some(first[0]),
+            _ => None,
+        },
+        _ = end.wait_for(|end| *end) => None,
     }
 }
 
-/// A request, until its response has ended.
-#[derive(Debug)]
-pub(super) struct UnderWay(Requests);
-
-impl Drop for UnderWay {
-    fn drop(&mut self) {
-        self.0.0.requests.fetch_sub(1, Ordering::AcqRel);
-    }
+/// Says that only HTTPS is spoken here.
+async fn refuse_plain(stream: &mut TcpStream) -> io::Result<()> {
+    const RESPONSE: &[u8] =
+        b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain\r\nconnection: close\r\n\r\n\
+        this gateway speaks HTTPS: the address begins with https://\n";
+    // If something is left unread, the system discards what is sent.
+    let _ = stream.try_read(&mut vec![0; BUFFER as usize]);
+    stream.write_all(RESPONSE).await?;
+    stream.shutdown().await
 }
 
-/// A stream that ends once its requests are over, as if the client had closed it. hyper would wait for the rest of a head.
-#[derive(Debug)]
-pub(super) struct Ending<S> {
-    stream: S,
-    requests: Requests,
-}
-
-impl<S> Ending<S> {
-    pub(super) fn new(stream: S, requests: Requests) -> Self {
-        Self { stream, requests }
-    }
-}
-
-impl<S: AsyncRead + Unpin> AsyncRead for Ending<S> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        if self.requests.are_over() {
-            return Poll::Ready(Ok(()));
+/// Serves a connection by HTTP/1.1, and then the WebSocket that it may have become.
+pub(super) async fn serve_http1<S: Forward>(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    gateway: Arc<Gateway<S>>,
+    end: watch::Receiver<bool>,
+) {
+    let requests = Requests::default();
+    let stream = Ending::new(stream, requests.clone());
+    let joined = Arc::new(Mutex::new(None));
+    let (joining, counted) = (joined.clone(), requests.clone());
+    let service = service_fn(move |request| {
+        let (gateway, joined, under_way) = (gateway.clone(), joining.clone(), counted.begin());
+        async move {
+            let (response, websocket) = gateway.respond(request, under_way).await;
+            if websocket.is_some() {
+                *joined.lock().unwrap_or_else(PoisonError::into_inner) = websocket;
+            }
+            Ok::<_, Infallible>(response)
         }
-        Pin::new(&mut self.stream).poll_read(cx, buffer)
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD)
+        .max_buf_size(BUFFER as usize)
+        .serve_connection(timed(stream), service)
+        .with_upgrades();
+    // It is dropped then: if it broke, nobody waits for its upgrade.
+    drive(connection, ended(end), |connection| {
+        requests.end();
+        UpgradeableConnection::graceful_shutdown(connection);
+    })
+    .await;
+    let websocket = joined.lock().unwrap_or_else(PoisonError::into_inner).take();
+    if let Some(websocket) = websocket {
+        websocket.run().await;
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Ending<S> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
-    }
+async fn serve_http2<S: Forward>(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    gateway: Arc<Gateway<S>>,
+    end: watch::Receiver<bool>,
+) {
+    let requests = Requests::default();
+    let ends = requests.clone();
+    let service = service_fn(move |request| {
+        let (gateway, one) = (gateway.clone(), requests.begin());
+        async move { Ok::<_, Infallible>(gateway.respond(request, one).await.0) }
+    });
+    let connection = http2::Builder::new(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(STREAMS)
+        .max_header_list_size(BUFFER)
+        .max_send_buf_size(BUFFER as usize)
+        .keep_alive_interval(PING)
+        .keep_alive_timeout(PONG)
+        .serve_connection(timed(stream), service);
+    let end = async {
+        tokio::select! {
+            () = ended(end) => {}
+            () = ends.idle(HEAD) => {}
+        }
+    };
+    drive(connection, end, http2::Connection::graceful_shutdown).await;
+}
 
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
-    }
+/// A stream that fails if the client reads nothing for too long.
+fn timed<T: AsyncRead + AsyncWrite>(stream: T) -> TokioIo<Pin<Box<TimeoutStream<T>>>> {
+    let mut stream = TimeoutStream::new(stream);
+    stream.set_write_timeout(Some(UNREAD));
+    TokioIo::new(Box::pin(stream))
+}
 
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
+/// Serves the requests of a connection. Once `end` is ready it takes no more, by `stop`.
+async fn drive<C: Future>(connection: C, end: impl Future<Output = ()>, stop: impl FnOnce(Pin<&mut C>)) {
+    let mut connection = pin!(connection);
+    let is_over = tokio::select! {
+        // Why a connection broke is of no use to anybody.
+        _ = connection.as_mut() => true,
+        () = end => false,
+    };
+    if !is_over {
+        stop(connection.as_mut());
+        let _ = connection.await;
     }
+}
 
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
+async fn ended(mut end: watch::Receiver<bool>) {
+    let _ = end.wait_for(|end| *end).await;
 }

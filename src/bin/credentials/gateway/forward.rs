@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use http::header::{ACCEPT_ENCODING, CONNECTION, EXPECT, HOST, TE, TRANSFER_ENCODING, UPGRADE};
+use http::header::{ACCEPT_ENCODING, CONNECTION, COOKIE, EXPECT, HOST, TE, TRANSFER_ENCODING, UPGRADE};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Uri, Version};
 use http_body::Body;
@@ -88,6 +88,7 @@ impl Upstream {
         // This server itself sends the 100 when the first piece of the body is read.
         headers.remove(EXPECT);
         ask_for_readable(&mut headers);
+        join_cookies(&mut headers);
         if wants_trailers {
             // RFC 9110, section 10.1.4.
             headers.insert(TE, HeaderValue::from_static("trailers"));
@@ -183,6 +184,17 @@ fn ask_for_readable(headers: &mut HeaderMap) {
     let kept = if kept.is_empty() { b"identity".to_vec() } else { kept.join(&b", "[..]) };
     if let Ok(kept) = HeaderValue::from_bytes(&kept) {
         headers.insert(ACCEPT_ENCODING, kept);
+    }
+}
+
+/// Makes one header of the cookies, which HTTP/2 may have in several (RFC 9113, section 8.2.3).
+fn join_cookies(headers: &mut HeaderMap) {
+    let cookies: Vec<_> = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    if cookies.len() > 1
+        && let Ok(mut joined) = HeaderValue::from_bytes(&cookies.join(&b"; "[..]))
+    {
+        joined.set_sensitive(true);
+        headers.insert(COOKIE, joined);
     }
 }
 

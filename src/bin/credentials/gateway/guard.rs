@@ -43,11 +43,7 @@ impl Guard {
     /// Checks that a request is for this machine, and not from a web page of another origin than those that are allowed.
     pub(super) fn check<B>(&self, request: &Request<B>) -> Result<(), Stranger> {
         let headers = request.headers();
-        let host = match request.uri().authority() {
-            Some(authority) => Some(authority.as_str()),
-            // A value that is not text is not our host.
-            None => headers.get(header::HOST).map(|value| value.to_str().unwrap_or_default()),
-        };
+        let host = host(request);
         if !host.is_none_or(|host| self.is_ours(host)) {
             return Err(Stranger::Host);
         }
@@ -85,9 +81,22 @@ impl Guard {
 /// Whether it is certain for which host a request is. Several headers could be read in several ways.
 pub(super) fn has_one_host<B>(request: &Request<B>) -> bool {
     match request.headers().get_all(header::HOST).iter().count() {
-        // HTTP/1.0 has no such header.
-        0 => request.version() == Version::HTTP_10,
+        // HTTP/1.0 has no such header, and HTTP/2 has it in the URI.
+        0 => match request.version() {
+            Version::HTTP_10 => true,
+            Version::HTTP_11 => false,
+            _ => request.uri().authority().is_some(),
+        },
         count => count == 1,
+    }
+}
+
+/// Returns the host that a request is for: HTTP/2 has it in the URI, as has a request whose target is a whole URI.
+pub(super) fn host<B>(request: &Request<B>) -> Option<&str> {
+    match request.uri().authority() {
+        Some(authority) => Some(authority.as_str()),
+        // A value that is not text is not our host.
+        None => request.headers().get(header::HOST).map(|value| value.to_str().unwrap_or_default()),
     }
 }
 

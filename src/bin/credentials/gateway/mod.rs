@@ -2,15 +2,15 @@
 //!
 //! Each file uses only those that come after it here:
 //!
-//! - `server`: connections. `tools`: what tools are told. `accounts`: the routes to the accounts of a vault. `stored`: the file
+//! - `server`: where connections come from. `connection`: how each is served. `tls`: its TLS. `tools`: what tools are told. `accounts`: the routes to the accounts of a vault. `stored`: the file
 //!   of the clients. `settings`: the table `[serve]`.
 //! - this file: a request, from the client to the response.
 //! - `rules`: which route a request takes. `route`: a path, and the layers over the client to its upstream. `forward`: what is sent on. `body`: the bodies.
 //!   `websocket`: what follows a 101.
 //! - `admin`, `page`, `events` and `metrics`: the state of the accounts.
 //! - `conversation`: which account a request belongs to.
-//! - `guard`, `clients`, `token`: who may use it. `responses`: what it says itself. `access`: what it notes.
-//!   `connection`: what is under way on a connection.
+//! - `guard`, `clients`, `token`: who may use it. `responses`: what it says itself. `access`: what it notes. `under_way`: how
+//!   many requests a connection has.
 
 #![allow(
     clippy::result_large_err,
@@ -36,8 +36,10 @@ mod rules;
 mod server;
 mod settings;
 mod stored;
+mod tls;
 mod token;
 mod tools;
+mod under_way;
 mod websocket;
 
 use std::sync::{Arc, PoisonError, RwLock};
@@ -55,9 +57,9 @@ use crate::output;
 use access::Seen;
 use body::{Received, ResponseBody, UploadError};
 use clients::{Client, Sender};
-use connection::UnderWay;
 use conversation::{Belongs, Made, Search};
 use responses::{Own, OwnBody};
+use under_way::UnderWay;
 use websocket::{Sides, WebSocket};
 
 pub(crate) use access::{AccessFormat, AccessLog};
@@ -69,6 +71,7 @@ pub(crate) use rules::Rules;
 pub(crate) use server::{Listener, Server};
 pub(crate) use settings::ServeSettings;
 pub(crate) use stored::{ClientsFile, Stamp};
+pub(crate) use tls::{CertificateFiles, Named, Tls};
 pub(crate) use token::{TokenHash, generate as generate_token, is_gateway_token};
 pub(crate) use tools::{Value, variables};
 

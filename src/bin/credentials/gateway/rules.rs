@@ -88,9 +88,9 @@ impl<S> Rules<S> {
         request: &Request<B>,
         sender: &Sender,
     ) -> Result<Vec<&Route<S>>, Own> {
-        let (headers, path) = (request.headers(), request.uri().path());
+        let (host, path) = (guard::host(request).unwrap_or_default(), request.uri().path());
         let leads = |route: &&Route<S>| {
-            route.settings.path.rest_of(path).is_some() && route.settings.takes_host(headers)
+            route.settings.path.rest_of(path).is_some() && route.settings.takes_host(host)
         };
         let mut found: Vec<_> = self.routes.iter().filter(leads).collect();
         let Some(first) = found.first().copied() else { return Err(self.no_route(sender)) };

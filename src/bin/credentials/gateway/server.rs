@@ -1,44 +1,26 @@
-//! Connections: where they come from, how many there are, and how they end.
+//! Connections: where they come from, and how many there are.
 
-use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 #[cfg(unix)]
 use std::path::Path;
-use std::pin::{Pin, pin};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::server::conn::http1::{self, UpgradeableConnection};
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
 use socket2::{SockRef, TcpKeepalive};
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio_io_timeout::TimeoutStream;
 
 use super::Gateway;
-use super::connection::{Ending, Requests};
+use super::connection::{serve_http1, serve_tcp};
 use super::route::Forward;
+use super::tls::Tls;
 use crate::output;
-
-/// How long a connection may take to send the head of its next request, or be idle before it.
-const HEAD: Duration = Duration::from_secs(75);
-
-/// How long a new connection may send nothing at all.
-const FIRST_BYTE: Duration = Duration::from_secs(15);
-
-/// How long a client may read nothing of a response that is there.
-const UNREAD: Duration = Duration::from_secs(120);
 
 /// How a connection on which nobody sends is checked: the client of a WebSocket may be lost in silence.
 const KEEP_ALIVE: TcpKeepalive =
     TcpKeepalive::new().with_time(Duration::from_secs(60)).with_interval(Duration::from_secs(15));
-
-/// The most that is read ahead of a connection. It bounds the head of a request.
-const BUFFER: usize = 64 * 1024;
 
 /// How many connections wait until they are taken. The system may lower it.
 const BACKLOG: u32 = 4096;
@@ -114,11 +96,13 @@ pub(crate) struct Server {
     listener: Listener,
     /// How many connections there may be at once. More wait in the system's queue.
     max_connections: usize,
+    /// For connections from the network.
+    tls: Option<Arc<Tls>>,
 }
 
 impl Server {
-    pub(crate) fn new(listener: Listener, max_connections: usize) -> Self {
-        Self { listener, max_connections }
+    pub(crate) fn new(listener: Listener, max_connections: usize, tls: Option<Arc<Tls>>) -> Self {
+        Self { listener, max_connections, tls }
     }
 
     /// Serves until the gateway ends, and then until the requests under way have ended. If this is dropped, they are broken
@@ -140,7 +124,7 @@ impl Server {
                     if std::mem::take(&mut is_exhausted) {
                         output::say("Connections are taken again");
                     }
-                    connections.spawn(serve(connection, gateway.clone(), end.clone()));
+                    connections.spawn(serve(connection, self.tls.clone(), gateway.clone(), end.clone()));
                 }
                 // It was gone before it was taken.
                 Err(error) if is_of_connection(&error) => {}
@@ -177,82 +161,14 @@ fn is_of_connection(error: &io::Error) -> bool {
 
 async fn serve<S: Forward>(
     connection: Connection,
+    tls: Option<Arc<Tls>>,
     gateway: Arc<Gateway<S>>,
     end: watch::Receiver<bool>,
 ) {
     match connection {
-        Connection::Tcp(stream) => {
-            if has_spoken(&stream, end.clone()).await {
-                serve_stream(stream, gateway, end).await;
-            }
-        }
-        // This user alone can open one.
+        Connection::Tcp(stream) => serve_tcp(stream, tls, gateway, end).await,
+        // This user alone can open one, and nobody listens in on it.
         #[cfg(unix)]
-        Connection::Unix(stream) => serve_stream(stream, gateway, end).await,
-    }
-}
-
-/// Waits for the first byte of a connection.
-async fn has_spoken(stream: &TcpStream, mut end: watch::Receiver<bool>) -> bool {
-    let mut first = [0];
-    tokio::select! {
-        spoken = tokio::time::timeout(FIRST_BYTE, stream.peek(&mut first)) => matches!(spoken, Ok(Ok(1..))),
-        _ = end.wait_for(|end| *end) => false,
-    }
-}
-
-async fn serve_stream<S: Forward>(
-    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    gateway: Arc<Gateway<S>>,
-    end: watch::Receiver<bool>,
-) {
-    let requests = Requests::default();
-    let mut stream = TimeoutStream::new(Ending::new(stream, requests.clone()));
-    stream.set_write_timeout(Some(UNREAD));
-    let joined = Arc::new(Mutex::new(None));
-    let (joining, counted) = (joined.clone(), requests.clone());
-    let service = service_fn(move |request| {
-        let (gateway, joined, under_way) = (gateway.clone(), joining.clone(), counted.begin());
-        async move {
-            let (response, websocket) = gateway.respond(request, under_way).await;
-            if websocket.is_some() {
-                *joined.lock().unwrap_or_else(PoisonError::into_inner) = websocket;
-            }
-            Ok::<_, Infallible>(response)
-        }
-    });
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD)
-        .max_buf_size(BUFFER)
-        .serve_connection(TokioIo::new(Box::pin(stream)), service);
-    let connection = connection.with_upgrades();
-    // It is dropped then: if it broke, nobody waits for its upgrade.
-    drive(connection, end, |connection| {
-        requests.end();
-        UpgradeableConnection::graceful_shutdown(connection);
-    })
-    .await;
-    let websocket = joined.lock().unwrap_or_else(PoisonError::into_inner).take();
-    if let Some(websocket) = websocket {
-        websocket.run().await;
-    }
-}
-
-/// Serves the requests of a connection. Once `end` is true it takes no more, by `stop`.
-async fn drive<C: Future>(
-    connection: C,
-    mut end: watch::Receiver<bool>,
-    stop: impl FnOnce(Pin<&mut C>),
-) {
-    let mut connection = pin!(connection);
-    let is_over = tokio::select! {
-        // Why a connection broke is of no use to anybody.
-        _ = connection.as_mut() => true,
-        _ = end.wait_for(|end| *end) => false,
-    };
-    if !is_over {
-        stop(connection.as_mut());
-        let _ = connection.await;
+        Connection::Unix(stream) => serve_http1(stream, gateway, end).await,
     }
 }

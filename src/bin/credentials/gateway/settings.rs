@@ -4,10 +4,10 @@ use std::fmt;
 use std::fs;
 use std::io;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use http::{HeaderMap, Method, header};
+use http::Method;
 use serde::{Deserialize, Deserializer};
 use tower_credentials::PoolKey;
 use tower_credentials::provider::Endpoint;
@@ -21,6 +21,8 @@ use crate::output;
 #[serde(deny_unknown_fields)]
 pub(crate) struct ServeSettings {
     pub(crate) listen: Option<SocketAddr>,
+    pub(crate) tls_cert: Option<PathBuf>,
+    pub(crate) tls_key: Option<PathBuf>,
     #[serde(default)]
     pub(crate) allow_hosts: Vec<String>,
     #[serde(default, deserialize_with = "all_parsed")]
@@ -79,9 +81,8 @@ impl RouteSettings {
     }
 
     /// Whether the route is for this host.
-    pub(super) fn takes_host(&self, headers: &HeaderMap) -> bool {
+    pub(super) fn takes_host(&self, host: &str) -> bool {
         let Some(ours) = &self.host else { return true };
-        let host = headers.get(header::HOST).and_then(|value| value.to_str().ok()).unwrap_or_default();
         let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
         host.eq_ignore_ascii_case(ours) || name.eq_ignore_ascii_case(ours)
     }

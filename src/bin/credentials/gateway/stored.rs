@@ -28,7 +28,10 @@ const VERSION: u32 = 1;
 
 /// By this one can tell whether the file has changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Stamp(Option<(SystemTime, u64, u64)>);
+pub(crate) struct Stamp(Option<(SystemTime, u64, Changes)>);
+
+/// The number of a file, and when its content, its mode or its owner has last changed.
+type Changes = (u64, i64, i64);
 
 impl ClientsFile {
     /// The file of the vault in this directory.
@@ -85,14 +88,7 @@ impl ClientsFile {
     }
 
     pub(crate) fn stamp(&self) -> Stamp {
-        let metadata = fs::metadata(&self.path).ok();
-        Stamp(metadata.and_then(|metadata| {
-            #[cfg(unix)]
-            let number = std::os::unix::fs::MetadataExt::ino(&metadata);
-            #[cfg(not(unix))]
-            let number = 0;
-            Some((metadata.modified().ok()?, metadata.len(), number))
-        }))
+        Stamp::of(&self.path)
     }
 
     fn failed(&self, what: &'static str) -> impl Fn(io::Error) -> Failure + '_ {
@@ -100,5 +96,21 @@ impl ClientsFile {
             Failure::failed(format!("could not {what} the file of clients {}", self.path.display()))
                 .because(error)
         }
+    }
+}
+
+impl Stamp {
+    pub(super) fn of(path: &Path) -> Self {
+        let metadata = fs::metadata(path).ok();
+        Self(metadata.and_then(|metadata| {
+            #[cfg(unix)]
+            let changes = {
+                use std::os::unix::fs::MetadataExt;
+                (metadata.ino(), metadata.ctime(), metadata.ctime_nsec())
+            };
+            #[cfg(not(unix))]
+            let changes = Changes::default();
+            Some((metadata.modified().ok()?, metadata.len(), changes))
+        }))
     }
 }

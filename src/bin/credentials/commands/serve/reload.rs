@@ -1,15 +1,16 @@
-//! Following changes of the settings and of the clients while a gateway runs.
+//! Following changes of the settings, the clients and the certificate while a gateway runs.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use rustls::sign::CertifiedKey;
 use tokio::time::{Interval, MissedTickBehavior};
 
 use crate::context::Context;
 use crate::failure::Failure;
-use crate::gateway::{ClientRecord, ClientsFile, Forward, Rules, Stamp};
+use crate::gateway::{CertificateFiles, ClientRecord, ClientsFile, Forward, Rules, Stamp};
 use crate::output;
 
 /// How often to look whether something has changed.
@@ -46,12 +47,14 @@ fn modified(path: &Path) -> Option<SystemTime> {
 pub(super) enum Changed {
     Settings,
     Clients(Vec<ClientRecord>),
+    Certificate(Arc<CertifiedKey>),
 }
 
 /// What has been followed so far.
 pub(super) struct Reload {
     clients: ClientsFile,
     stamp: Stamp,
+    certificate: Option<CertificateFiles>,
     asked: PathBuf,
     asked_at: Option<SystemTime>,
     every: Interval,
@@ -59,13 +62,18 @@ pub(super) struct Reload {
 }
 
 impl Reload {
-    pub(super) fn new(context: &Context, clients: ClientsFile) -> Self {
+    pub(super) fn new(
+        context: &Context,
+        clients: ClientsFile,
+        certificate: Option<CertificateFiles>,
+    ) -> Self {
         let asked = asked(&context.places.vault);
         let mut every = tokio::time::interval(EVERY);
         every.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Self {
             stamp: clients.stamp(),
             clients,
+            certificate,
             asked_at: modified(&asked),
             asked,
             every,
@@ -94,6 +102,14 @@ impl Reload {
                     // Those that are known stay.
                     Err(failure) => output::warn_of(&failure),
                 }
+            }
+            match self.certificate.as_mut().and_then(CertificateFiles::look) {
+                Some(Ok(certificate)) => return Changed::Certificate(certificate),
+                Some(Err(failure)) => {
+                    output::warn_of(&failure);
+                    output::say("The certificate so far stays in use");
+                }
+                None => {}
             }
         }
     }
