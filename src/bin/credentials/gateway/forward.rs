@@ -88,7 +88,9 @@ impl Upstream {
         // This server itself sends the 100 when the first piece of the body is read.
         headers.remove(EXPECT);
         ask_for_readable(&mut headers);
-        join_cookies(&mut headers);
+        if head.version == Version::HTTP_2 {
+            join_cookies(&mut headers);
+        }
         if wants_trailers {
             // RFC 9110, section 10.1.4.
             headers.insert(TE, HeaderValue::from_static("trailers"));
