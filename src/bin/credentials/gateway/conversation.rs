@@ -75,7 +75,7 @@ impl Default for Text<'_> {
 impl Text<'_> {
     fn get(&self) -> Option<&str> {
         match self {
-            Self::Is(text) | Self::IsObject { id: text } => Some(text).map(AsRef::as_ref),
+            Self::Is(text) | Self::IsObject { id: text } => Some(text),
             Self::IsNot(_) => None,
         }
     }
