@@ -38,7 +38,7 @@ pub(crate) fn follow(pool: &Pool) {
     recorder.pools.extend(recording);
 }
 
-/// Records what a person has done to an account. It is written at the end, or by [`write`].
+/// Records what a person has done to an account. It is written at the end, or by [`write()`].
 pub(crate) fn done(kind: EventKind) {
     recorder().done.push(Event::new(now(), kind));
 }

@@ -52,7 +52,7 @@ async fn a_request_takes_the_most_specific_route_of_its_path_its_host_and_its_mo
         ("/any/v1/chat/completions", "gpt-5-mini", 200, "POST /v1/chat/completions Bearer good-1-key\n"),
         ("/any/v1/responses", "gpt-5-mini", 200, "POST /v1/responses Bearer good-1-key\n"),
         ("/any/v1/files", "gpt-5-mini", 403, "does not allow POST /v1/files"),
-        ("/any/v1/chat/completions", "gpt-5", 404, "no route is for this model"),
+        ("/any/v1/chat/completions", "gpt-5", 404, "no route is for the model"),
     ] {
         let (code, said) = post(&gateway, &token, path, &format!("{{\"model\":\"{model}\"}}")).await;
         assert_eq!(code.as_u16(), status, "{path} {model}: {said}");

@@ -60,7 +60,7 @@ pub(crate) struct Serve {
     /// A name of this machine that requests may be for, beside localhost
     #[arg(long, value_name = "HOST,…", value_delimiter = ',')]
     allow_host: Vec<String>,
-    /// Web pages that may use it: `null`, SCHEME://HOST[:PORT] or, for a program's own scheme, SCHEME://*
+    /// Web pages that may use it: `null`, SCHEME://HOST or SCHEME://HOST:PORT, or for a program's own scheme SCHEME://*
     ///
     /// As in the browser's `origin` header, such as app://obsidian.md or vscode-webview://*. Any page can get the
     /// origin `null` with a sandboxed frame, so `null` allows all pages.

@@ -45,8 +45,8 @@ mod websocket;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use bytes::Bytes;
-use http::{Method, Request, Response, StatusCode};
-use http_body_util::{Either, Full};
+use http::{Extensions, Method, Request, Response, StatusCode};
+use http_body_util::{Either, Empty, Full};
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use tokio::sync::watch;
@@ -182,22 +182,7 @@ impl<S: Forward> Gateway<S> {
         let (mut head, body) = request.into_parts();
         let received = Received::read(&head.headers, body, self.sending.replay).await;
         let (body, broken_off) = received.map_err(|error| unread(&error))?;
-        if routes.iter().any(|route| route.settings.depends_on_model())
-            && model::is_ambiguous(body.beginning())
-        {
-            let message = "the body has several fields `model`, and the route depends on it";
-            return Err(responses::error(StatusCode::BAD_REQUEST, "invalid_request_error", message));
-        }
-        let takes_model = |route: &&&Route<S>| {
-            !route.settings.depends_on_model() || {
-                let model = route.provider.model(&head.uri, body.beginning());
-                route.settings.takes_model(model.as_deref())
-            }
-        };
-        let Some(route) = routes.iter().find(takes_model) else {
-            let message = "no route is for this model";
-            return Err(responses::error(StatusCode::NOT_FOUND, "not_found_error", message));
-        };
+        let route = rules::for_model(routes, &head.uri, body.beginning())?;
         seen.route(&route.path);
         let path = head.uri.path().to_owned();
         let rest = route.settings.path.rest_of(&path).unwrap_or_default();
@@ -209,16 +194,8 @@ impl<S: Forward> Gateway<S> {
         token::remove_from_protocols(&mut head.headers);
         let method = head.method.clone();
         let name = client.map_or("", |client| client.name());
-        match conversation::of(&self.made, name, &head.headers, rest, body.beginning()) {
-            // One of another pool belongs to none of this one.
-            Some(Belongs::ToAccount(account, pin)) if route.has(account) => {
-                head.extensions.insert(pin);
-            }
-            Some(Belongs::ToConversation(affinity)) => {
-                head.extensions.insert(affinity);
-            }
-            _ => {}
-        }
+        let belongs = conversation::of(&self.made, name, &head.headers, rest, body.beginning());
+        keep_together(belongs, route, &mut head.extensions);
         let request = Request::from_parts(head, body.into_body(&route.provider));
         let mut request = route.upstream.request(request, rest, query.as_deref()).map_err(|error| {
             let message = format!("can't be forwarded: {error}");
@@ -233,35 +210,15 @@ impl<S: Forward> Gateway<S> {
             output::warn(format_args!("{method} {path}: {status}: {message}"));
         };
         match route.service.clone().oneshot(request).await {
-            Ok(mut response) => {
-                let upstream = (response.status() == StatusCode::SWITCHING_PROTOCOLS).then(|| {
-                    (websocket::names_websocket(response.headers()), hyper::upgrade::on(&mut response))
-                });
-                forward::response(&mut response);
-                let (mut head, body) = response.into_parts();
-                if let Some(by) = head.extensions.remove::<AnsweredBy>() {
-                    let account = by.credential().id;
-                    seen.account(account, by.attempts());
-                    if head.status.is_success() {
-                        seen.search(Search::new(&self.made, account));
-                    }
+            Ok(response) => match self.answer(response, upgrade, seen) {
+                Ok(answer) => Ok(answer),
+                Err(Unusable::Limited(head)) => Err(responses::limited(head)),
+                Err(Unusable::StrangeUpgrade) => {
+                    let (response, message) = responses::strange_upgrade(&route.upstream);
+                    warn(&response, &message);
+                    Err(response)
                 }
-                head.extensions.clear();
-                match (body, upstream, upgrade) {
-                    (Either::Left(body), None, _) => Ok(Answer::Http(Response::from_parts(head, body))),
-                    (Either::Left(body), Some((true, upstream)), Some(client)) => {
-                        websocket::of_handshake(&mut head.headers);
-                        let response = Response::from_parts(head, Full::default());
-                        Ok(Answer::WebSocket(response, Sides { client, upstream, body }))
-                    }
-                    (Either::Left(_), Some(_), _) => {
-                        let (response, message) = responses::strange_upgrade(&route.upstream);
-                        warn(&response, &message);
-                        Err(response)
-                    }
-                    (Either::Right(_), ..) => Err(responses::limited(head)),
-                }
-            }
+            },
             // Nobody waits for this response any more.
             Err(_) if broken_off.get() => {
                 let message = "the client has broken off its request";
@@ -274,6 +231,62 @@ impl<S: Forward> Gateway<S> {
             }
         }
     }
+}
+
+impl<S: Forward> Gateway<S> {
+    /// Turns the upstream's response into the client's.
+    fn answer(
+        &self,
+        mut response: Response<Either<S::Body, Empty<Bytes>>>,
+        upgrade: Option<OnUpgrade>,
+        seen: &mut Seen,
+    ) -> Result<Answer<S::Body>, Unusable> {
+        let upstream = (response.status() == StatusCode::SWITCHING_PROTOCOLS).then(|| {
+            (websocket::names_websocket(response.headers()), hyper::upgrade::on(&mut response))
+        });
+        forward::response(&mut response);
+        let (mut head, body) = response.into_parts();
+        if let Some(by) = head.extensions.remove::<AnsweredBy>() {
+            let account = by.credential().id;
+            seen.account(account, by.attempts());
+            if head.status.is_success() {
+                seen.search(Search::new(&self.made, account));
+            }
+        }
+        head.extensions.clear();
+        match (body, upstream, upgrade) {
+            (Either::Left(body), None, _) => Ok(Answer::Http(Response::from_parts(head, body))),
+            (Either::Left(body), Some((true, upstream)), Some(client)) => {
+                websocket::of_handshake(&mut head.headers);
+                let response = Response::from_parts(head, Full::default());
+                Ok(Answer::WebSocket(response, Sides { client, upstream, body }))
+            }
+            (Either::Left(_), Some(_), _) => Err(Unusable::StrangeUpgrade),
+            (Either::Right(_), ..) => Err(Unusable::Limited(head)),
+        }
+    }
+}
+
+/// Lets a request go to the account, or stay with the conversation, that it belongs to.
+fn keep_together<S>(belongs: Option<Belongs>, route: &Route<S>, extensions: &mut Extensions) {
+    match belongs {
+        // One of another pool belongs to none of this one.
+        Some(Belongs::ToAccount(account, pin)) if route.has(account) => {
+            extensions.insert(pin);
+        }
+        Some(Belongs::ToConversation(affinity)) => {
+            extensions.insert(affinity);
+        }
+        _ => {}
+    }
+}
+
+/// Why a response is none of the upstream's for the client.
+enum Unusable {
+    /// Every account is known to be limited.
+    Limited(http::response::Parts),
+    /// The upstream goes on with a protocol that nobody has asked for.
+    StrangeUpgrade,
 }
 
 /// What the upstream has answered.

@@ -1,9 +1,10 @@
 //! Which requests are taken, and which route each takes.
 
-use http::{Method, Request, StatusCode};
+use http::{Method, Request, StatusCode, Uri};
 
 use super::clients::Sender;
 use super::guard::{self, Guard};
+use super::model;
 use super::responses::{self, Own};
 use super::route::Route;
 
@@ -116,6 +117,29 @@ impl<S> Rules<S> {
         };
         responses::error(StatusCode::NOT_FOUND, "not_found_error", message)
     }
+}
+
+/// Returns the first of these routes that takes the request's model.
+pub(super) fn for_model<'a, S>(
+    routes: &[&'a Route<S>],
+    uri: &Uri,
+    body: &[u8],
+) -> Result<&'a Route<S>, Own> {
+    let depends = |route: &Route<S>| route.settings.depends_on_model();
+    if routes.iter().any(|route| depends(route)) && model::is_ambiguous(body) {
+        let message = "the body has several fields `model`, and the route depends on it";
+        return Err(responses::error(StatusCode::BAD_REQUEST, "invalid_request_error", message));
+    }
+    let takes = |route: &&&Route<S>| {
+        !depends(route) || {
+            let model = route.provider.model(uri, body);
+            route.settings.takes_model(model.as_deref())
+        }
+    };
+    routes.iter().find(takes).copied().ok_or_else(|| {
+        let message = "no route is for the model of this request";
+        responses::error(StatusCode::NOT_FOUND, "not_found_error", message)
+    })
 }
 
 /// Whether a server may take a part of the path for `.` or `..`, also where it decodes first or takes a backslash for a slash
