@@ -40,6 +40,58 @@ pub struct Counters {
     pub durations: Durations,
 }
 
+/// A value's name in metrics, and how to read its count.
+type Named = (&'static str, fn(&CredentialCounters) -> u64);
+
+/// What became of attempts.
+pub(crate) const OUTCOMES: [Named; 7] = [
+    ("succeeded", |of| of.succeeded),
+    ("limited", |of| of.limited),
+    ("refused", |of| of.refused),
+    ("out_of_use", |of| of.out_of_use),
+    ("other", |of| of.other),
+    ("failed", |of| of.failed),
+    ("cancelled", |of| of.cancelled),
+];
+
+/// Why requests went on to another credential.
+pub(crate) const ROTATIONS: [Named; 4] = [
+    ("limited", |of| of.rotations.limited),
+    ("refused", |of| of.rotations.refused),
+    ("out_of_use", |of| of.rotations.out_of_use),
+    ("no_token", |of| of.rotations.no_token),
+];
+
+/// How renewals ended.
+pub(crate) const REFRESHES: [Named; 4] = [
+    ("renewed", |of| of.refreshes.renewed),
+    ("adopted", |of| of.refreshes.adopted),
+    ("rejected", |of| of.refreshes.rejected),
+    ("failed", |of| of.refreshes.failed),
+];
+
+impl Counters {
+    /// Returns how many attempts of all credentials had which outcome, by the names of the fields of
+    /// [`CredentialCounters`]. For exporters of metrics.
+    pub fn attempts_by_outcome(&self) -> [(&'static str, u64); 7] {
+        self.sums(OUTCOMES)
+    }
+
+    /// Returns how many rotations of all credentials had which reason, by the names of the fields of [`RotationCounts`].
+    pub fn rotations_by_reason(&self) -> [(&'static str, u64); 4] {
+        self.sums(ROTATIONS)
+    }
+
+    /// Returns how many renewals of all credentials had which outcome, by the names of the fields of [`RefreshCounts`].
+    pub fn refreshes_by_outcome(&self) -> [(&'static str, u64); 4] {
+        self.sums(REFRESHES)
+    }
+
+    fn sums<const N: usize>(&self, named: [Named; N]) -> [(&'static str, u64); N] {
+        named.map(|(name, read)| (name, self.credentials.iter().map(read).sum()))
+    }
+}
+
 /// What a pool has done with one credential.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]

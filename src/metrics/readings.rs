@@ -8,7 +8,7 @@ use metrics::SharedString;
 
 use super::names;
 use crate::clock::Timestamp;
-use crate::counters::{Counters, CredentialCounters};
+use crate::counters::{self, Counters, CredentialCounters};
 use crate::credential::CredentialId;
 use crate::rate_limit::Window;
 
@@ -148,35 +148,14 @@ impl Readings {
     }
 
     fn count_all(&mut self, account: &Option<Arc<str>>, of: &CredentialCounters) {
-        let outcomes = [
-            ("succeeded", of.succeeded),
-            ("limited", of.limited),
-            ("refused", of.refused),
-            ("out_of_use", of.out_of_use),
-            ("other", of.other),
-            ("failed", of.failed),
-            ("cancelled", of.cancelled),
-        ];
-        let reasons = [
-            ("limited", of.rotations.limited),
-            ("refused", of.rotations.refused),
-            ("out_of_use", of.rotations.out_of_use),
-            ("no_token", of.rotations.no_token),
-        ];
-        let renewals = [
-            ("renewed", of.refreshes.renewed),
-            ("adopted", of.refreshes.adopted),
-            ("rejected", of.refreshes.rejected),
-            ("failed", of.refreshes.failed),
-        ];
         let all = [
-            (names::ATTEMPTS, "outcome", &outcomes[..]),
-            (names::ROTATIONS, "reason", &reasons),
-            (names::REFRESHES, "outcome", &renewals),
+            (names::ATTEMPTS, "outcome", &counters::OUTCOMES[..]),
+            (names::ROTATIONS, "reason", &counters::ROTATIONS),
+            (names::REFRESHES, "outcome", &counters::REFRESHES),
         ];
-        for (name, attribute, values) in all {
-            for (value, count) in values {
-                self.count(name, account.as_ref(), Some((attribute, value)), *count);
+        for (name, attribute, named) in all {
+            for (value, read) in named {
+                self.count(name, account.as_ref(), Some((attribute, value)), read(of));
             }
         }
     }

@@ -50,53 +50,24 @@ pub(super) fn text<'a, S: 'a>(routes: impl Iterator<Item = &'a Route<S>>) -> Str
 /// A label and its value, and the sample.
 type Labelled = (&'static str, &'static str, u64);
 
+fn labelled<const N: usize>(label: &'static str, counts: [(&'static str, u64); N]) -> Vec<Labelled> {
+    counts.into_iter().map(|(value, count)| (label, value, count)).collect()
+}
+
 fn write(to: &mut String, samples: &[Sample<'_>]) -> fmt::Result {
     let count = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
     family(to, samples, "requests_total", "counter", "Requests of clients.", |sample| {
         vec![("", "", sample.counters.requests)]
     })?;
     family(to, samples, "attempts_total", "counter", "Sendings, by what came of them.", |sample| {
-        let sum = |field: fn(&tower_credentials::counters::CredentialCounters) -> u64| {
-            sample.counters.credentials.iter().map(field).sum()
-        };
-        vec![
-            ("outcome", "succeeded", sum(|account| account.succeeded)),
-            ("outcome", "limited", sum(|account| account.limited)),
-            ("outcome", "refused", sum(|account| account.refused)),
-            ("outcome", "out_of_use", sum(|account| account.out_of_use)),
-            ("outcome", "other", sum(|account| account.other)),
-            ("outcome", "failed", sum(|account| account.failed)),
-            ("outcome", "cancelled", sum(|account| account.cancelled)),
-        ]
+        labelled("outcome", sample.counters.attempts_by_outcome())
     })?;
-    family(
-        to,
-        samples,
-        "rotations_total",
-        "counter",
-        "Changes of the account within a request.",
-        |sample| {
-            let sum = |field: fn(&tower_credentials::counters::RotationCounts) -> u64| {
-                sample.counters.credentials.iter().map(|account| field(&account.rotations)).sum()
-            };
-            vec![
-                ("reason", "limited", sum(|rotations| rotations.limited)),
-                ("reason", "refused", sum(|rotations| rotations.refused)),
-                ("reason", "out_of_use", sum(|rotations| rotations.out_of_use)),
-                ("reason", "no_token", sum(|rotations| rotations.no_token)),
-            ]
-        },
-    )?;
+    let help = "Changes of the account within a request.";
+    family(to, samples, "rotations_total", "counter", help, |sample| {
+        labelled("reason", sample.counters.rotations_by_reason())
+    })?;
     family(to, samples, "refreshes_total", "counter", "Renewals of tokens.", |sample| {
-        let sum = |field: fn(&tower_credentials::counters::RefreshCounts) -> u64| {
-            sample.counters.credentials.iter().map(|account| field(&account.refreshes)).sum()
-        };
-        vec![
-            ("outcome", "renewed", sum(|refreshes| refreshes.renewed)),
-            ("outcome", "adopted", sum(|refreshes| refreshes.adopted)),
-            ("outcome", "rejected", sum(|refreshes| refreshes.rejected)),
-            ("outcome", "failed", sum(|refreshes| refreshes.failed)),
-        ]
+        labelled("outcome", sample.counters.refreshes_by_outcome())
     })?;
     family(to, samples, "accounts", "gauge", "Accounts of the pool.", |sample| {
         vec![("", "", count(sample.accounts.len()))]
