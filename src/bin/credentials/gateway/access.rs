@@ -31,7 +31,11 @@ pub(crate) enum AccessFormat {
 
 /// Writes the lines to standard output, on a thread of its own.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct AccessLog(Option<SyncSender<String>>, bool);
+pub(crate) struct AccessLog {
+    /// `None` if nothing is written.
+    lines: Option<SyncSender<String>>,
+    is_json: bool,
+}
 
 impl AccessLog {
     pub(crate) fn new(format: AccessFormat) -> Self {
@@ -46,12 +50,12 @@ impl AccessLog {
                 let _ = stdout.write_all(line.as_bytes()).and_then(|()| stdout.flush());
             }
         });
-        Self(Some(lines), format == AccessFormat::Json)
+        Self { lines: Some(lines), is_json: format == AccessFormat::Json }
     }
 
     fn write(&self, entry: &Entry) {
-        let Self(Some(lines), is_json) = self else { return };
-        let line = match is_json {
+        let Some(lines) = &self.lines else { return };
+        let line = match self.is_json {
             true => serde_json::to_string(entry).unwrap_or_default(),
             false => entry.to_string(),
         };
@@ -131,7 +135,7 @@ struct Noting {
 impl Seen {
     /// Begins to note a request.
     pub(super) fn new(log: &AccessLog, method: &Method, path: &str, under_way: UnderWay) -> Self {
-        let noting = log.0.is_some().then(|| {
+        let noting = log.lines.is_some().then(|| {
             let entry = Entry {
                 at: humantime::format_rfc3339_millis(SystemTime::now()).to_string(),
                 client: None,

@@ -31,13 +31,13 @@ const PATHS: &str = "GET /.gateway/, /.gateway/accounts, /.gateway/why, /.gatewa
                      POST /.gateway/accounts/ID/reset, …/pause and …/resume";
 
 impl<S> Rules<S> {
-    /// Returns the response to a request for administration; `None` if it is none. One that goes on ends once `end` is
-    /// true.
+    /// Returns the response to a request for administration; `None` for any other request. A response that streams ends once
+    /// `end` is true.
     pub(super) async fn administer<B>(
         &self,
         request: &Request<B>,
         sender: Option<&Sender>,
-        end: &watch::Receiver<bool>,
+        end: &watch::Sender<bool>,
     ) -> Option<Own> {
         let path = request.uri().path();
         let own = path.strip_prefix(PREFIX).filter(|rest| rest.is_empty() || rest.starts_with('/'));
@@ -79,12 +79,7 @@ impl<S> Rules<S> {
         Some(without_cache(response))
     }
 
-    async fn administered<B>(
-        &self,
-        request: &Request<B>,
-        path: &str,
-        end: &watch::Receiver<bool>,
-    ) -> Own {
+    async fn administered<B>(&self, request: &Request<B>, path: &str, end: &watch::Sender<bool>) -> Own {
         let segments: Vec<_> = path.split('/').collect();
         match (request.method(), &*segments) {
             (&Method::GET, ["accounts"]) => {

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use http::{HeaderMap, HeaderName};
 use serde::Deserialize;
-use serde::de::IgnoredAny;
+use serde_json::Value;
 use tower_credentials::{Affinity, CredentialId, Pin};
 
 /// The headers in which tools name their session.
@@ -37,62 +37,20 @@ const SEARCHED: usize = 4096;
 /// How many ids each half of the memory holds.
 const HALF: usize = 8192;
 
-/// What a JSON body says about the requests that it belongs to.
+/// The fields of a JSON body that say what a request belongs to.
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct Fields<'a> {
-    #[serde(borrow)]
-    prompt_cache_key: Text<'a>,
-    #[serde(borrow)]
-    previous_response_id: Text<'a>,
-    #[serde(borrow)]
-    conversation: Text<'a>,
-    #[serde(borrow)]
-    input_file_id: Text<'a>,
-    #[serde(borrow)]
-    metadata: Metadata<'a>,
+struct Fields {
+    prompt_cache_key: Value,
+    previous_response_id: Value,
+    conversation: Value,
+    input_file_id: Value,
+    metadata: Value,
 }
 
-/// A text, if it is one.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Text<'a> {
-    Is(#[serde(borrow)] std::borrow::Cow<'a, str>),
-    IsObject {
-        #[serde(borrow)]
-        id: std::borrow::Cow<'a, str>,
-    },
-    #[allow(dead_code, reason = "whatever else it is")]
-    IsNot(IgnoredAny),
-}
-
-impl Default for Text<'_> {
-    fn default() -> Self {
-        Self::IsNot(IgnoredAny)
-    }
-}
-
-impl Text<'_> {
-    fn get(&self) -> Option<&str> {
-        match self {
-            Self::Is(text) | Self::IsObject { id: text } => Some(text),
-            Self::IsNot(_) => None,
-        }
-    }
-}
-
-#[derive(Default, Deserialize)]
-#[serde(untagged)]
-enum Metadata<'a> {
-    Of {
-        #[serde(borrow)]
-        user_id: std::borrow::Cow<'a, str>,
-    },
-    #[default]
-    #[serde(skip)]
-    Missing,
-    #[allow(dead_code, reason = "whatever else it is")]
-    Other(IgnoredAny),
+/// Returns an id, which may be in an object.
+fn id(value: &Value) -> Option<&str> {
+    value.as_str().or_else(|| value["id"].as_str())
 }
 
 /// What a request belongs to.
@@ -111,18 +69,15 @@ pub(super) fn of(
     path: &str,
     body: &[u8],
 ) -> Option<Belongs> {
-    let fields: Fields<'_> = serde_json::from_slice(body).unwrap_or_default();
+    let fields: Fields = serde_json::from_slice(body).unwrap_or_default();
     let ids = [&fields.previous_response_id, &fields.conversation, &fields.input_file_id];
-    let ids = ids.into_iter().filter_map(Text::get).chain(ids_in(path));
+    let ids = ids.into_iter().filter_map(|value| id(value)).chain(ids_in(path));
     if let Some(account) = ids.filter(|id| is_made(id)).find_map(|id| made.by(id)) {
         return Some(Belongs::ToAccount(account, Pin::id(account)));
     }
-    let of_user = match &fields.metadata {
-        Metadata::Of { user_id } => Some(&**user_id),
-        _ => None,
-    };
     let session = SESSION_HEADERS.iter().find_map(|name| headers.get(name)?.to_str().ok());
-    let conversation = session.or(fields.prompt_cache_key.get()).or(of_user)?;
+    let conversation =
+        session.or(id(&fields.prompt_cache_key)).or(fields.metadata["user_id"].as_str())?;
     Some(Belongs::ToConversation(Affinity::new(format!("{client}\n{conversation}"))))
 }
 

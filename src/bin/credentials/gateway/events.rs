@@ -19,10 +19,10 @@ pub(super) struct Events {
 
 impl Events {
     /// Ends once `end` is true.
-    pub(super) fn of(streams: impl Iterator<Item = EventStream>, end: &watch::Receiver<bool>) -> Self {
+    pub(super) fn of(streams: impl Iterator<Item = EventStream>, end: &watch::Sender<bool>) -> Self {
         let (to, lines) = mpsc::channel(WAITING);
         for stream in streams {
-            tokio::spawn(pass_on(stream, to.clone(), end.clone()));
+            tokio::spawn(pass_on(stream, to.clone(), end.subscribe()));
         }
         Self { lines }
     }

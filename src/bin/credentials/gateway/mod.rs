@@ -2,11 +2,13 @@
 //!
 //! Each file uses only those that come after it here:
 //!
-//! - `server`: where connections come from. `connection`: how each is served. `tls`: its TLS. `tools`: what tools are told. `accounts`: the routes to the accounts of a vault. `stored`: the file
-//!   of the clients. `settings`: the table `[serve]`.
+//! - `server`: where connections come from. `connection`: how each is served. `tls`: its TLS.
+//! - `tools`: what tools are told. `accounts`: the routes to the accounts of a vault. `stored`: the file of the clients.
+//!   `settings`: the table `[serve]`.
 //! - this file: a request, from the client to the response.
-//! - `rules`: which route a request takes. `route`: a path, and the layers over the client to its upstream. `forward`: what is sent on. `body`: the bodies.
-//!   `websocket`: what follows a 101.
+//! - `rules`: which route a request takes. `model`: whether its model is certain. `route`: a path, and the layers over the
+//!   client to its upstream.
+//! - `forward`: what is sent on. `body`: the bodies. `websocket`: what follows a 101.
 //! - `admin`, `page`, `events` and `metrics`: the state of the accounts.
 //! - `conversation`: which account a request belongs to.
 //! - `guard`, `clients`, `token`: who may use it. `responses`: what it says itself. `access`: what it notes. `under_way`: how
@@ -152,7 +154,7 @@ impl<S: Forward> Gateway<S> {
         if let Some(client) = sender.as_ref().and_then(Sender::client) {
             seen.client(client.name());
         }
-        if let Some(own) = rules.administer(&request, sender.as_ref(), &self.end.subscribe()).await {
+        if let Some(own) = rules.administer(&request, sender.as_ref(), &self.end).await {
             return Err(own);
         }
         let Some(sender) = sender else { return Err(responses::unauthorized(self.clients.advice())) };
@@ -231,9 +233,7 @@ impl<S: Forward> Gateway<S> {
             }
         }
     }
-}
 
-impl<S: Forward> Gateway<S> {
     /// Turns the upstream's response into the client's.
     fn answer(
         &self,
@@ -281,7 +281,7 @@ fn keep_together<S>(belongs: Option<Belongs>, route: &Route<S>, extensions: &mut
     }
 }
 
-/// Why a response is none of the upstream's for the client.
+/// Why a response cannot go to the client as it came.
 enum Unusable {
     /// Every account is known to be limited.
     Limited(http::response::Parts),
