@@ -84,7 +84,7 @@ impl EventReader {
         None
     }
 
-    /// An event without data is none.
+    /// The standard discards an event without data.
     fn end_event(&mut self) -> Option<ReadEvent> {
         let (name, mut data) = (mem::take(&mut self.name), mem::take(&mut self.data));
         data.pop()?;

@@ -52,7 +52,7 @@ async fn an_error_without_a_consequence_stays_in_its_stream() {
 #[tokio::test]
 async fn a_stream_that_ends_before_it_tells_anything_is_handed_on() {
     let pool = pool_of(Anthropic::new().origin(ORIGIN).unwrap()).await;
-    // By the standard, an event without the line after it is none.
+    // The standard discards an event that no blank line ends.
     let unfinished = format!("{SILENCE}event: error\ndata: {LIMIT}\n");
     for stream in [String::new(), SILENCE.to_owned(), unfinished] {
         assert_eq!(handed_on(&pool, streams(stream.clone())).await, (200, stream));

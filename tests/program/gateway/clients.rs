@@ -73,14 +73,9 @@ async fn a_running_gateway_knows_a_change_of_the_clients() {
     let home = home(&upstream, &["good-1"]).await;
     let gateway = Gateway::start(&home, &[]).await;
     let token = client(&home, &["laptop"]);
-    let becomes = async |expected: StatusCode| {
-        while gateway.send(gateway.get("/openai/x", &token)).await.0 != expected {
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-        }
-    };
-    crate::wire::soon("the client", becomes(StatusCode::OK)).await;
+    gateway.becomes("/openai/x", &token, StatusCode::OK).await;
     home.run(["client", "remove", "laptop"]).ok();
-    crate::wire::soon("its end", becomes(StatusCode::UNAUTHORIZED)).await;
+    gateway.becomes("/openai/x", &token, StatusCode::UNAUTHORIZED).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

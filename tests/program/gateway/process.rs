@@ -3,6 +3,7 @@
 use std::fmt::Write;
 use std::net::SocketAddr;
 use std::process::Stdio;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response, StatusCode};
@@ -162,6 +163,16 @@ impl Gateway {
         let (head, body) = self.response(request.body(full(Bytes::new())).unwrap()).await.into_parts();
         let body = soon("the body", body.collect()).await.unwrap().to_bytes();
         (head.status, String::from_utf8(body.to_vec()).unwrap())
+    }
+
+    /// Asks until the status is this one: nothing tells when the gateway has followed a change.
+    pub(crate) async fn becomes(&self, path: &str, token: &str, status: StatusCode) {
+        let asking = async {
+            while self.send(self.get(path, token)).await.0 != status {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        soon("the change", asking).await;
     }
 
     pub(crate) async fn response(&self, request: Request<WireBody>) -> Response<Incoming> {

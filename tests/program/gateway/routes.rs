@@ -98,15 +98,6 @@ async fn a_wrong_table_is_refused_with_its_line_and_without_its_text() {
     home.run(["config", "check"]).code(3).says("opnai");
 }
 
-async fn becomes(gateway: &Gateway, path: &str, token: &str, expected: StatusCode) {
-    let asking = async {
-        while gateway.send(gateway.get(path, token)).await.0 != expected {
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-        }
-    };
-    soon("the change", asking).await;
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_running_gateway_follows_its_settings_and_keeps_those_it_has_if_they_are_wrong() {
     let upstream: Wire = upstream().await;
@@ -116,13 +107,13 @@ async fn a_running_gateway_follows_its_settings_and_keeps_those_it_has_if_they_a
     add(&home, "[[serve.route]]\npath = \"/first\"\nprovider = \"openai\"\n");
     assert_eq!(gateway.send(gateway.get("/first/x", &token)).await.0, StatusCode::NOT_FOUND);
     gateway.signal("HUP").await;
-    becomes(&gateway, "/first/x", &token, StatusCode::OK).await;
+    gateway.becomes("/first/x", &token, StatusCode::OK).await;
     gateway.says("were read again").await;
 
     add(&home, "[[serve.route]]\npath = \"/second\"\nprovider = \"openai\"\n");
     home.add("anthropic", "good-2", "good-2-key").await;
     home.run(["serve", "reload"]).ok().says("The settings are good");
-    becomes(&gateway, "/second/x", &token, StatusCode::OK).await;
+    gateway.becomes("/second/x", &token, StatusCode::OK).await;
     assert_eq!(gateway.send(gateway.get("/anthropic/x", &token)).await.0, StatusCode::OK);
 
     let good = std::fs::read_to_string(home.settings_file()).unwrap();
