@@ -77,9 +77,11 @@ impl PoolState {
         (0..self.slots.len()).for_each(|slot| self.reindex(slot, config, now));
     }
 
-    /// Returns a credential's pass. One that was away does not catch up on the picks it has missed.
+    /// Returns a credential's pass. One that was away does not catch up on the picks it has missed. One that has been ready
+    /// all the time keeps its turn, since it is also indexed again for what happens to others of its quota.
     fn pass_of(&self, index: SlotIndex) -> u64 {
-        self.slots[index].pass.max(self.pass)
+        let own = self.slots[index].pass;
+        if self.index.is_ready(index) { own } else { own.max(self.pass) }
     }
 
     /// Returns the key that a credential would have among the ready ones.

@@ -334,3 +334,22 @@ fn a_name_of_a_quota_is_checked_like_other_names() {
     }
     assert_eq!(QuotaName::new("acme / research").unwrap().to_string(), "acme / research");
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_happens_to_one_leaves_the_turns_of_those_that_share_its_quota_as_they_were() {
+    let vault = two_of(["a", "b", "c", "d"]).await;
+    let pool = builder(vault).clock(tokio_clock()).policy(policy::Weighted::by(|_| 1));
+    let pool = pool.open().await.unwrap();
+    let service = stack(four(&pool, &no_refresh()), Upstream::new());
+    // Turns that are out of order: b, c and d have missed none of theirs.
+    for _ in 0..3 {
+        assert_eq!(ask(&service, pinned("d")).await, (200, "d".into()));
+    }
+    assert_eq!(order(&pool), ["a", "b", "c", "d"]);
+    pool.pause(id_of(&pool, "a")).await.unwrap();
+    let mut turns = Vec::new();
+    for _ in 0..4 {
+        turns.push(ask(&service, post()).await.1);
+    }
+    assert_eq!(turns, ["b", "c", "b", "c"]);
+}

@@ -261,7 +261,8 @@ async fn agree(settings: &Settings, steps: &[Step]) {
                     Availability::Ready { .. } | Availability::CoolingDown { .. }
                 );
                 if is_free {
-                    let slow = Canned::ok().after_time(seconds(*time));
+                    // It ends shortly before a step could ask: whoever waits at that very moment would get the account.
+                    let slow = Canned::ok().after_time(seconds(*time) - MOMENT);
                     upstream.set(&secret(LABELS[*which]), [slow, Canned::ok()]);
                     let mut request = post();
                     request.extensions_mut().insert(Pin::label(LABELS[*which]));
