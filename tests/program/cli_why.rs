@@ -169,13 +169,20 @@ async fn if_no_account_is_ready_it_fails_as_a_request_would() {
     learn(&home, &one, limited(None)).await;
     let run =
         home.run(["why", "openai"]).code(6).says("every account of openai/default is cooling down");
-    // It is tried, by the pool's own rule.
-    let run = run.prints("openai/default: the next request takes openai/one\n");
-    run.prints("it is tried all the same, since no account is ready\n");
+    // Not even the one that is ready first, as the gateway has it.
+    let run = run.prints("openai/default: the next request takes none\nopenai/one is ready first, in ");
+    let run = run.prints("; until then `credentials exec` and `serve` answer with a 429\n");
+    assert!(about(&run.stdout, "openai/one").0.starts_with("openai/one: cooling down, "), "{run:#?}");
+    home.run(["status"]).code(6).prints("0 of 2 can be used now; openai/one is ready first, in ");
+    let json = home.run(["why", "openai", "--json"]).code(6).json();
+    assert_eq!(json["gateway"]["first"], "openai/one");
+    assert_eq!(json["gateway"]["until"], json["accounts"][0]["until"]);
+    assert!(json.get("next").is_none() && json["accounts"][0]["next"] == false, "{json}");
     learn(&home, &one, Change::Reset).await;
     learn(&home, &one, spent()).await;
     let run = home.run(["why", "openai"]).code(6).says("spent");
-    run.prints("openai/default: the next request takes none\n");
+    let run = run.prints("openai/default: the next request takes none\n");
+    run.prints("`credentials exec` and `serve` answer with a 503 until a person acts\n");
     home.run(["pause", "one"]).ok();
     home.run(["why", "openai"]).code(1).says("paused").says("credentials resume");
     assert!(home.run(["why", "openai", "--json"]).code(1).json().get("next").is_none());

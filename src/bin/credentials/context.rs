@@ -23,7 +23,7 @@ use tower_credentials::vault::key::{KeyId, Keys};
 use tower_credentials::vault::{MemoryVault, Vault, VaultError};
 use tower_credentials::{
     Credentials, CredentialsLayer, ErrorBody, ErrorBodyLayer, Kind, OAuthTokens, Pool, PoolBuilder,
-    PoolKey,
+    PoolKey, WhenAllCoolingDown,
 };
 
 use crate::ending;
@@ -271,9 +271,14 @@ impl Context {
         Ok(pool.on_event(ending::tell))
     }
 
+    /// Builds a pool for one command that says which account requests take, or hands it out: it picks as the gateway's does.
+    pub(crate) fn picking_pool(&self, key: &PoolKey, vault: impl Vault) -> Result<PoolBuilder, Failure> {
+        Ok(without_guesses(self.pool(key, vault)?))
+    }
+
     /// Builds a pool that serves requests for as long as the program runs: it renews tokens, and follows other processes.
     pub(crate) fn serving_pool(&self, key: &PoolKey, vault: impl Vault) -> Result<PoolBuilder, Failure> {
-        Ok(self.setup.pool(key.provider(), vault)?.namespace(key.namespace()))
+        Ok(without_guesses(self.setup.pool(key.provider(), vault)?.namespace(key.namespace())))
     }
 
     /// Returns the key of the provider's pool, in this namespace or in that of the settings.
@@ -310,6 +315,12 @@ impl Context {
     pub(crate) fn oauth(&self, provider: &str) -> Result<OAuthClient, Failure> {
         Ok(self.registry.oauth(provider, OAuthHttp::new(http()?))?)
     }
+}
+
+/// Lets a pool whose accounts all cool down say so at once, and try none of them: who asks can wait or go elsewhere. What is
+/// said about the next request is said about such a pool.
+fn without_guesses(pool: PoolBuilder) -> PoolBuilder {
+    pool.when_all_cooling_down(WhenAllCoolingDown::Fail)
 }
 
 /// Returns the command that makes a kept key the vault's again.

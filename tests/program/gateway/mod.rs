@@ -8,6 +8,7 @@ mod crowd;
 mod curl;
 mod ending;
 mod exec;
+mod explained;
 mod forwarding;
 mod process;
 mod responses;

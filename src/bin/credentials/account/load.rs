@@ -110,7 +110,7 @@ async fn load_one(
     };
     let mut accounts: Vec<_> = by_tier.into_iter().map(stand).collect();
     let unusable = Unusable::default();
-    let pool = match context.pool(&key, ReadOnce::new(vault.clone(), &key, Some(stored))) {
+    let pool = match context.picking_pool(&key, ReadOnce::new(vault.clone(), &key, Some(stored))) {
         Ok(pool) => pool.on_event(unusable.observer()).open().await.map_err(Failure::from),
         Err(failure) => Err(failure),
     };

@@ -1,11 +1,14 @@
 //! Why the next request takes one account and not another, in words: for `why` and for the screen.
 
+mod answer;
 mod told;
 
 use serde::Serialize;
 use tower_credentials::standing::{Health, Scope, StatedBy};
 use tower_credentials::vault::{Damage, Vault};
-use tower_credentials::{Availability, CredentialId, Error, Explanation, Metadata, PoolKey, Precedence};
+use tower_credentials::{
+    Availability, CredentialId, Error, Explanation, Metadata, PoolKey, Precedence, Timestamp,
+};
 
 use super::json::Identity;
 use super::load::{Loaded, load_pool};
@@ -17,6 +20,7 @@ use crate::naming::name;
 use crate::output::{WayOut, plain};
 use crate::time::now;
 
+use answer::Answer;
 use told::Teller;
 
 /// What a pool says of its accounts.
@@ -36,6 +40,9 @@ pub(crate) struct Report<'a> {
     /// The account that the next request takes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) next: Option<String>,
+    /// What the gateway answers, if it takes none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) gateway: Option<Answer>,
     pub(crate) accounts: Vec<Line<'a>>,
 }
 
@@ -112,8 +119,29 @@ impl Explained {
             namespace: self.key.namespace(),
             model: scope.map(Scope::as_str),
             next: self.explanations.iter().find(|one| one.is_next).map(|one| name(&one.credential)),
+            gateway: self.answer(),
             accounts: shown.map(|one| teller.line(one)).collect(),
         }
+    }
+
+    /// Returns what the gateway answers, if no account is ready.
+    fn answer(&self) -> Option<Answer> {
+        let may_be_sent = |one: &Explanation| {
+            matches!(one.availability, Availability::Ready { .. } | Availability::AtCap { .. })
+        };
+        match self.explanations.iter().any(may_be_sent) {
+            true => None,
+            false => Some(Answer::of(self.soonest())),
+        }
+    }
+
+    /// Returns which of those that cool down is ready first, and when.
+    fn soonest(&self) -> Option<(&Metadata, Timestamp)> {
+        let cooling = self.explanations.iter().filter_map(|one| match &one.availability {
+            Availability::CoolingDown { cooldown } => Some((&one.credential, cooldown.until)),
+            _ => None,
+        });
+        cooling.min_by_key(|(_, until)| *until)
     }
 
     /// Returns the failure of the next request, if it would take no account that is ready.
@@ -121,13 +149,9 @@ impl Explained {
         let is =
             |is: fn(&Availability) -> bool| self.explanations.iter().any(|one| is(&one.availability));
         let pool = self.key.clone();
-        let until = self.explanations.iter().filter_map(|one| match &one.availability {
-            Availability::CoolingDown { cooldown } => Some(cooldown.until),
-            _ => None,
-        });
         Some(if is(|one| matches!(one, Availability::Ready { .. })) {
             return None;
-        } else if let Some(until) = until.min() {
+        } else if let Some((_, until)) = self.soonest() {
             let retry_after = until.since(now());
             Error::AllCoolingDown { pool, retry_after, is_stated: true }.into()
         } else if is(|one| matches!(one, Availability::OutOfUse { health: Health::Spent { .. } })) {

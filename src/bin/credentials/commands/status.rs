@@ -62,9 +62,9 @@ struct Pool<'a> {
     /// The account that the next request takes.
     #[serde(skip_serializing_if = "Option::is_none")]
     active: Option<String>,
-    /// How long that account still rests.
+    /// The account that is ready first of those that rest, and when.
     #[serde(skip)]
-    ready_in: Option<String>,
+    first: Option<(Timestamp, String)>,
     #[serde(skip)]
     requests: Requests<'a>,
 }
@@ -194,13 +194,13 @@ impl Status {
                 1 => ", 1 was refused last time".to_owned(),
                 several => format!(", {several} were refused last time"),
             };
-            let is_waiting = pool.usable == 0 && pool.ready_in.is_some();
-            let next = match (&pool.active, &pool.ready_in, pool.requests) {
+            let is_waiting = pool.usable == 0 && pool.first.is_some();
+            let next = match (&pool.active, &pool.first, pool.requests) {
                 (_, _, Requests::Elsewhere(namespace)) => {
                     format!("requests use the namespace {}", plain(namespace))
                 }
-                (Some(first), Some(left), _) if is_waiting => {
-                    format!("{first} is ready first, in {left}")
+                (_, Some((at, first)), _) if is_waiting => {
+                    format!("{first} is ready first, in {}", brief(at.since(now())))
                 }
                 (Some(active), _, Requests::Here) => format!("the next request takes {active}"),
                 (Some(active), _, Requests::IfNamed) => {
@@ -296,7 +296,7 @@ fn by_pool<'a>(
             usable: 0,
             refused: 0,
             active: None,
-            ready_in: None,
+            first: None,
             requests: requests(context, key),
         }
     };
@@ -311,7 +311,12 @@ fn by_pool<'a>(
         pool.refused += usize::from(account.is_doubtful(now));
         if account.is_active {
             pool.active = Some(account::name(&account.credential));
-            pool.ready_in = account.ready_at(now).map(|at| brief(at.since(now)));
+        }
+        if let Some(at) =
+            account.ready_at(now).filter(|_| account.is_known && account.left_out.is_none())
+            && pool.first.as_ref().is_none_or(|(first, _)| at < *first)
+        {
+            pool.first = Some((at, account::name(&account.credential)));
         }
     }
     pools.into_values().collect()

@@ -19,6 +19,9 @@ use crate::shell::quoted;
 /// For each account: whether it would be taken, if not, because of which response and until when, and what you can do. The
 /// accounts are in the order in which requests take them. No vendor is asked, and nothing is changed. What other programs
 /// keep in memory alone, such as the requests that they have under way, is not known here.
+///
+/// While every account cools down, requests through `credentials exec` and `credentials serve` get a 429 at once, so the
+/// next one takes none. A program of your own can be set to try the one that is ready first, or to wait for it.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -149,6 +152,9 @@ fn show(key: &PoolKey, report: &WhyReport<'_>) -> Result<(), Failure> {
         None => output::bad(report.next_in_words()).to_string(),
     };
     output::print(format_args!("{}: {next}", output::strong(report.about(key))))?;
+    if let Some(answer) = &report.gateway {
+        output::print(answer)?;
+    }
     for line in &report.accounts {
         let name = plain(&line.name);
         let lead = match line.state {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use tower_credentials::events::{Event, EventKind};
 use tower_credentials::provider::Endpoint;
 use tower_credentials::vault::VaultExt;
-use tower_credentials::{Pool, PoolKey, WhenAllCoolingDown};
+use tower_credentials::{Pool, PoolKey};
 
 use super::route::{Forward, Route, Sending, UpstreamClient, route};
 use super::settings::RouteSettings;
@@ -68,7 +68,6 @@ pub(crate) async fn routes(
             None => {
                 let pool = context
                     .serving_pool(&key, vault.clone())?
-                    .when_all_cooling_down(WhenAllCoolingDown::Fail)
                     .expose_attempts(true)
                     .time_attempts(true)
                     .on_event(tell);

@@ -334,6 +334,7 @@ pub(super) fn told(pool: &PoolKey) -> Told {
     let next = accounts.iter().find(|seen| seen.account.is_active).map(|seen| &seen.name);
     Told {
         next: format!("the next request takes {}", next.map_or("none", String::as_str)),
+        gateway: None,
         lines: accounts.iter().map(line).collect(),
     }
 }

@@ -51,18 +51,13 @@ impl<'a> Teller<'a> {
         let Explanation { credential, is_next, availability, met_by, .. } = explanation;
         let told = self.tell(credential, availability, *met_by);
         let before = self.next.filter(|_| told.behind.is_some()).map(name);
-        let is_tried = *is_next && matches!(availability, Availability::CoolingDown { .. });
-        let why = match is_tried {
-            true => format!("{}; it is tried all the same, since no account is ready", told.why),
-            false => told.why,
-        };
         Line {
             account: Identity::of(credential),
             id: credential.id,
             name: name(credential),
             next: *is_next,
             state: told.state,
-            why: plain(&why),
+            why: plain(&told.why),
             way_out: told.way_out.map(|way_out| WayOut::new(&way_out)),
             behind: before,
             by: told.behind.map(|behind| behind.by),

@@ -10,7 +10,6 @@ use tower_credentials::standing::{Health, Reason};
 use tower_credentials::vault::{Vault, VaultExt};
 use tower_credentials::{
     Attempt, BoxError, CredentialStatus, CredentialsLayer, Error, Lease, Metadata, Pin, Pool, PoolKey,
-    WhenAllCoolingDown,
 };
 
 use crate::account::{self, Choice, Unrenewable, Unusable};
@@ -32,8 +31,7 @@ pub(super) async fn capture(
 ) -> Result<(Uri, HeaderMap), Failure> {
     let (renewals, unusable) = (Renewals::default(), Unusable::default());
     let observe = both(renewals.observer(), unusable.observer());
-    let pool = context.pool(key, vault.clone())?.on_event(observe);
-    let pool = pool.when_all_cooling_down(WhenAllCoolingDown::Fail).expose_attempts(true);
+    let pool = context.picking_pool(key, vault.clone())?.on_event(observe).expose_attempts(true);
     let pool = match ending::open(pool).await {
         Ok(pool) => pool,
         Err(error) => return Err(not_sent(context, &vault, key, account, &[], error.into()).await),

@@ -29,5 +29,6 @@ async fn told(context: &Context, pool: &PoolKey) -> Result<Told, Failure> {
         why: line.why.clone(),
         way_out: line.way_out.iter().flat_map(|way_out| way_out.lines()).collect(),
     });
-    Ok(Told { next: report.next_in_words(), lines: lines.collect() })
+    let gateway = report.gateway.as_ref().map(ToString::to_string);
+    Ok(Told { next: report.next_in_words(), gateway, lines: lines.collect() })
 }

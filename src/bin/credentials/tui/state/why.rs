@@ -17,6 +17,8 @@ const AGAIN: Duration = Duration::from_secs(1);
 pub(in crate::tui) struct Told {
     /// Which account the next request takes.
     pub(in crate::tui) next: String,
+    /// What the gateway answers, if it takes none.
+    pub(in crate::tui) gateway: Option<String>,
     pub(in crate::tui) lines: Vec<Line>,
 }
 

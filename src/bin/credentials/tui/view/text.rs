@@ -135,6 +135,7 @@ fn why(state: &State, chosen: &Seen) -> Vec<Fact> {
         Some(Ok(told)) => told,
     };
     let mut facts = vec![fact(&told.next, "")];
+    facts.extend(told.gateway.iter().map(|answer| fact("", answer.clone())));
     for line in &told.lines {
         let is_chosen = line.id == chosen.id();
         let lead = if is_chosen { "▶ " } else { "  " };
