@@ -61,6 +61,9 @@ pub enum EventKind {
     Suspected {
         /// The credential.
         account: Account,
+        /// Whether the request was [pinned](crate::Pin) to it, so that no other could be asked.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        pinned: bool,
     },
     /// A success has ended a credential's cooldown, or cleared its failures.
     Recovered {
@@ -238,7 +241,7 @@ impl EventKind {
             Self::Attempt { account, .. }
             | Self::CooledDown { account, .. }
             | Self::CapLowered { account, .. }
-            | Self::Suspected { account }
+            | Self::Suspected { account, .. }
             | Self::Recovered { account }
             | Self::Allowance { account, .. }
             | Self::SentOnce { account }

@@ -63,7 +63,9 @@ impl Event {
             EventKind::CapLowered { account, most, wait } => {
                 line!(info, self, account, "cap lowered", most, wait = debug(wait));
             }
-            EventKind::Suspected { account } => line!(info, self, account, "suspected"),
+            EventKind::Suspected { account, pinned } => {
+                line!(info, self, account, "suspected", pinned = pinned.then_some(true));
+            }
             EventKind::Recovered { account } => line!(info, self, account, "recovered"),
             EventKind::Allowance { account, windows } => {
                 line!(debug, self, account, "allowance", windows = debug(windows));

@@ -21,7 +21,9 @@ impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
             let is_renewed = history.was_renewed(lease);
             let (began, numbers) =
                 history.latest.as_ref().map_or(own, |latest| (latest.began, latest.numbers()));
-            history.suspects.push(Suspect { lease: lease.clone(), began, numbers, refusal, status });
+            let is_pinned = history.options.pin.is_some();
+            let suspect = Suspect { lease: lease.clone(), began, numbers, refusal, status, is_pinned };
+            history.suspects.push(suspect);
             drop(history);
             if is_renewed {
                 self.pool().set_refused_fresh(lease, refusal);

@@ -179,7 +179,7 @@ impl Pool {
 
     /// Cools suspects down, since another credential has succeeded in the same request.
     pub(crate) fn cool_down_refused(&self, suspects: &[Suspect], scope: Option<&Scope>) {
-        for Suspect { lease, began, numbers, refusal, status } in suspects {
+        for Suspect { lease, began, numbers, refusal, status, .. } in suspects {
             let scope = scope.filter(|_| *refusal == Refusal::Forbidden);
             let (began, numbers, status, now) = (*began, *numbers, *status, self.now());
             let observation = Observation { lease, began, numbers, scope, now, status };
@@ -192,8 +192,9 @@ impl Pool {
     pub(crate) fn record_suspects(&self, suspects: &[Suspect]) {
         let now = self.now();
         let new = self.with_state(|state, config| state.record_suspects(suspects, config, now));
-        for Suspect { lease, numbers, .. } in new {
-            self.emit(numbers, EventKind::Suspected { account: lease.credential().into() });
+        for Suspect { lease, numbers, is_pinned, .. } in new {
+            let account = lease.credential().into();
+            self.emit(numbers, EventKind::Suspected { account, pinned: is_pinned });
         }
     }
 

@@ -137,6 +137,7 @@ const LINES: &[&str] = &[
     r#""event":"cooled_down","account":A,"until":1795905225500,"wait":1.5,"reason":"used_up""#,
     r#""event":"cap_lowered","account":A,"most":3,"wait":60.0"#,
     r#""event":"suspected","account":A"#,
+    r#""event":"suspected","account":A,"pinned":true"#,
     r#""event":"recovered","account":A"#,
     r#""event":"allowance","account":A,"windows":[{"name":"5h","left":380,"said_at":1795905224000}]"#,
     r#""event":"rotated","from":A,"to":A,"reason":"out_of_use""#,

@@ -164,6 +164,8 @@ async fn an_account_refused_without_comparison_goes_last_until_it_succeeds() {
         let pool = builder(spy.clone()).on_event(events.observer()).open().await.unwrap();
         refused_without_comparison(how, &pool, &upstream).await;
         assert_eq!(events.count("Suspected"), 1, "{how}");
+        let is_pinned = events.all().iter().any(|event| event.contains("pinned: true"));
+        assert_eq!(is_pinned, how == "a pin", "{how}");
         assert_eq!(events.count("CooledDown"), 0, "{how}");
         assert_eq!(spy.count("record"), 0, "{how}");
         assert_eq!(pool.active(), Some(id_of(&pool, "b")), "{how}");

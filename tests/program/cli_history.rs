@@ -126,6 +126,23 @@ async fn what_vendors_answer_is_recorded_and_read_without_the_vaults_key() {
     home.check(&text(&home));
 }
 
+/// No other account was asked in its place, and none goes first: the program that was refused has ended.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_refusal_of_a_request_for_one_account_alone_says_so() {
+    for status in [401, 403] {
+        let upstream = Upstream::new().answers("sk-secret-bad", [Canned::status(status)]);
+        let (home, _server) = example(&upstream, &["bad", "good"]).await;
+        home.run(["test", "example/bad"]).code(4);
+        let expected = [
+            format!("example/bad  answered {status}"),
+            "example/bad  refused, perhaps because of the request; this account alone was asked".into(),
+        ];
+        assert_eq!(told(&home.run(["history"]).ok()), expected);
+        let json = entries(&home.run(["history", "--json"]).ok());
+        assert_eq!((&json[1]["event"], &json[1]["pinned"]), (&"suspected".into(), &true.into()));
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn it_can_be_switched_off() {
     let (home, _server) = example(&Upstream::new(), &["a"]).await;

@@ -68,4 +68,6 @@ pub(crate) struct Suspect {
     pub(crate) refusal: Refusal,
     /// The status of that response.
     pub(crate) status: StatusCode,
+    /// Whether the request could take no other.
+    pub(crate) is_pinned: bool,
 }

@@ -22,8 +22,12 @@ pub(crate) fn of(kind: &EventKind) -> (Option<String>, String) {
         EventKind::CapLowered { most, wait, .. } => {
             format!("takes no more than {most} requests at once for {}", brief(*wait))
         }
+        EventKind::Suspected { pinned: true, .. } => {
+            "refused, perhaps because of the request; this account alone was asked".to_owned()
+        }
+        // Only the program that was refused knows of it.
         EventKind::Suspected { .. } => {
-            "was refused, perhaps for the request; others go first".to_owned()
+            "refused, perhaps because of the request; that program takes others first".to_owned()
         }
         EventKind::Recovered { .. } => "works again".to_owned(),
         EventKind::Rotated { to, reason, .. } => format!("rotated to {}: {}", name(to), why(*reason)),
