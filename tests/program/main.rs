@@ -29,6 +29,7 @@ mod cli_damaged_records;
 mod cli_ending;
 mod cli_first_vault;
 mod cli_headers;
+mod cli_hints;
 mod cli_history;
 mod cli_kept_key;
 mod cli_key_places;

@@ -72,8 +72,15 @@ impl Args {
     }
 }
 
-/// Adds the flag to a number that was typed without it.
+/// Adds what was left out: the flag before a number, or the dashes before a command.
 fn with_tip(mut error: clap::Error) -> clap::Error {
+    if matches!(error.kind(), ErrorKind::UnknownArgument | ErrorKind::MissingRequiredArgument)
+        && lacks_dashes()
+    {
+        let tip = "put `--` before the command and its arguments: credentials exec [PROVIDER]... -- COMMAND [ARGUMENT]...";
+        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.into()]));
+        return error;
+    }
     let takes_a_number =
         std::env::args_os().skip(1).any(|argument| argument == "move" || argument == "tier");
     if error.kind() == ErrorKind::UnknownArgument
@@ -87,19 +94,29 @@ fn with_tip(mut error: clap::Error) -> clap::Error {
     error
 }
 
-/// Shows the usage of a command by the alias that was typed.
-fn with_alias(mut error: clap::Error) -> clap::Error {
+/// Whether `exec` was typed without what separates the providers from the command.
+fn lacks_dashes() -> bool {
+    typed_command().is_some_and(|(name, _)| name == "exec")
+        && std::env::args_os().all(|argument| argument != "--")
+}
+
+/// Returns the name of the command that was typed, and the alias of it that was.
+fn typed_command() -> Option<(String, String)> {
     let commands = Args::command();
-    let typed = std::env::args_os().skip(1).find_map(|argument| {
+    std::env::args_os().skip(1).find_map(|argument| {
         let argument = argument.to_string_lossy().into_owned();
         let is_named = |command: &&clap::Command| {
             command.get_name() == argument || command.get_all_aliases().any(|alias| alias == argument)
         };
         let command = commands.get_subcommands().find(is_named)?;
         Some((command.get_name().to_owned(), argument))
-    });
+    })
+}
+
+/// Shows the usage of a command by the alias that was typed.
+fn with_alias(mut error: clap::Error) -> clap::Error {
     if let (Some((name, typed)), Some(ContextValue::StyledStr(usage))) =
-        (typed, error.get(ContextKind::Usage))
+        (typed_command(), error.get(ContextKind::Usage))
     {
         let [name, typed] = [name, typed].map(|word| format!("credentials {word}"));
         let usage = usage.ansi().to_string().replace(&name, &typed);

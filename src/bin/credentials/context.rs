@@ -283,11 +283,24 @@ impl Context {
 
     /// Returns the key of the provider's pool, in this namespace or in that of the settings.
     pub(crate) fn pool_key(&self, provider: &str, namespace: Option<&str>) -> Result<PoolKey, Failure> {
-        let key = self.registry.pool_key(provider)?;
+        let key =
+            self.registry.pool_key(provider).map_err(|unknown| match self.of_account(provider) {
+                Some((key, _)) => Failure::not_found(format!(
+                    "{provider} names an account, and only a provider fits here"
+                ))
+                .way_out(format!("{} in place of it", quoted(key.provider()))),
+                None => unknown.into(),
+            })?;
         Ok(match namespace {
             Some(namespace) => PoolKey::with_namespace(key.provider(), namespace),
             None => key,
         })
+    }
+
+    /// Returns the pool of the provider, and what follows, if a text is the name of an account with its provider.
+    pub(crate) fn of_account<'a>(&self, text: &'a str) -> Option<(PoolKey, &'a str)> {
+        let (provider, rest) = text.split_once('/')?;
+        Some((self.registry.pool_key(provider).ok()?, rest))
     }
 
     /// Returns a client that sends requests with the pool's accounts.

@@ -10,7 +10,7 @@
 //!   owner alone.
 //! - `options`: what several commands take. `table`, `log` and `output`: what a person sees.
 //! - `failure`: errors and exit codes. `naming`: the names of accounts.
-//! - `shell`, `nearest`, `time`, `mark`, `progress`, `memory`: what these stand on.
+//! - `shell`, `nearest`, `numbers`, `time`, `mark`, `progress`, `memory`: what these stand on.
 
 #![forbid(unsafe_code)]
 #![warn(unreachable_pub, clippy::dbg_macro, clippy::todo)]
@@ -31,6 +31,7 @@ mod memory;
 mod naming;
 #[path = "../../nearest.rs"]
 mod nearest;
+mod numbers;
 mod options;
 mod output;
 mod places;

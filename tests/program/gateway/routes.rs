@@ -70,7 +70,7 @@ async fn a_wrong_table_is_refused_with_its_line_and_without_its_text() {
     let route = "[[serve.route]]\nprovider = \"openai\"\npath = \"/x\"\n";
     for (table, says) in [
         ("[serve]\nlissten = \"127.0.0.1:0\"\n".to_owned(), "lissten"),
-        ("[serve]\nlisten = \"planted\"\n".to_owned(), "socket address"),
+        ("[serve]\nlisten = \"planted\"\n".to_owned(), "an IP address and a port"),
         ("[serve]\nallow_origins = [\"https://*\"]\n".to_owned(), "every web page"),
         ("[[serve.route]]\npath = \"/x\"\n".to_owned(), "provider"),
         ("[[serve.route]]\nprovider = \"openai\"\npath = \"x\"\n".to_owned(), "no path of a route"),

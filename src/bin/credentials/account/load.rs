@@ -28,7 +28,7 @@ pub(crate) async fn load_selected(
     let pools = pools(context, &listing, provider, namespace);
     if let Some(provider) = provider.filter(|_| pools.is_empty()) {
         // A name without a provider or an account is a typing error.
-        context.registry.provider(provider)?;
+        context.pool_key(provider, None)?;
     }
     // What can't be read may belong to any pool, even to one that is not listed.
     let (accounts, damaged) = load(context, vault, pools).await;

@@ -9,10 +9,9 @@ use serde::Serialize;
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
 use crate::gateway::{ClientRecord, ClientsFile, TokenHash, generate_token};
-use crate::options;
-use crate::output;
 use crate::table::{Overflow, table};
 use crate::time::{ago, now, rfc3339};
+use crate::{numbers, options, output};
 
 /// Add, list and remove the clients of `credentials serve`
 ///
@@ -45,10 +44,10 @@ struct Add {
     #[arg(long, value_name = "PROVIDER", conflicts_with = "admin")]
     provider: Vec<String>,
     /// How many of its requests may be under way at once
-    #[arg(long, value_name = "N", conflicts_with = "admin")]
+    #[arg(long, value_name = "N", conflicts_with = "admin", value_parser = numbers::count::<NonZeroU32>)]
     max_in_flight: Option<NonZeroU32>,
     /// How many requests it may send per minute
-    #[arg(long, value_name = "N", conflicts_with = "admin")]
+    #[arg(long, value_name = "N", conflicts_with = "admin", value_parser = numbers::count::<NonZeroU32>)]
     per_minute: Option<NonZeroU32>,
     /// Let it administer the gateway, and send no requests
     #[arg(long)]
@@ -85,7 +84,7 @@ impl Add {
         check_name(&self.name)?;
         let mut providers = Vec::new();
         for provider in &self.provider {
-            providers.push(context.registry.pool_key(provider)?.provider().to_owned());
+            providers.push(context.pool_key(provider, None)?.provider().to_owned());
         }
         let token = generate_token().map_err(|error| {
             Failure::failed("the system gave no random numbers for a token").because(error)

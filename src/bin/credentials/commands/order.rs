@@ -1,6 +1,6 @@
 //! `move`, `activate` and `tier`: the order in which requests take a pool's accounts.
 
-use clap::Args;
+use clap::{ArgGroup, Args};
 use tower_credentials::Metadata;
 use tower_credentials::events::EventKind;
 use tower_credentials::standing::{Change, Outcome, Standing};
@@ -11,9 +11,9 @@ use crate::account::{self, Choice};
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
 use crate::options::OneAccount;
-use crate::output;
 use crate::recorder;
 use crate::shell::quoted;
+use crate::{numbers, output};
 
 /// Move an account to another place in its tier
 ///
@@ -79,16 +79,17 @@ impl Activate {
 /// tier 0 and keys are in tier 1.
 #[derive(Debug, Args)]
 #[command(
+    group = ArgGroup::new("which").args(["to", "usual"]).required(true),
     after_help = "Examples:\n  credentials tier openai/spare --to 2\n  credentials tier openai/spare --usual"
 )]
 pub(crate) struct Tier {
     #[command(flatten)]
     pub(crate) account: OneAccount,
     /// The tier; tier 0 comes first
-    #[arg(long, value_name = "N", required_unless_present = "usual")]
+    #[arg(long, value_name = "N", value_parser = numbers::tier)]
     pub(crate) to: Option<u8>,
     /// Return the account to the default tier of its kind
-    #[arg(long, conflicts_with = "to")]
+    #[arg(long)]
     pub(crate) usual: bool,
 }
 

@@ -77,7 +77,7 @@ impl Providers {
         let mut known = Vec::new();
         let mut only = Vec::new();
         for name in &self.providers {
-            only.push(context.registry.pool_key(name)?);
+            only.push(context.pool_key(name, None)?);
         }
         let is_meant = |name: &&str| only.is_empty() || only.iter().any(|key| key.provider() == *name);
         for name in context.registry.names().filter(is_meant) {

@@ -1,6 +1,6 @@
 //! `quota`: which accounts share a quota, so that a limit of one holds up all.
 
-use clap::Args;
+use clap::{ArgGroup, Args};
 use tower_credentials::events::EventKind;
 use tower_credentials::standing::{self, Change, Outcome, QuotaName};
 use tower_credentials::vault::VaultExt;
@@ -18,7 +18,7 @@ use crate::recorder;
 /// its vendor's responses name (the organization at Anthropic and OpenAI), and every other account from its own.
 #[derive(Debug, Args)]
 #[command(
-    override_usage = "credentials quota [OPTIONS] <ACCOUNT> (--to <NAME> | --own | --usual)",
+    group = ArgGroup::new("which").args(["to", "own", "usual"]).required(true),
     after_help = "\
 Examples:
   credentials quota openai/work --to acme
@@ -30,13 +30,13 @@ pub(crate) struct Quota {
     #[command(flatten)]
     pub(crate) account: OneAccount,
     /// The name of the shared quota
-    #[arg(long, value_name = "NAME", value_parser = name, required_unless_present_any = ["own", "usual"])]
+    #[arg(long, value_name = "NAME", value_parser = name)]
     pub(crate) to: Option<QuotaName>,
     /// The account shares no quota, whatever its vendor says
-    #[arg(long, conflicts_with = "to")]
+    #[arg(long)]
     pub(crate) own: bool,
     /// Return to the quota that the vendor names
-    #[arg(long, conflicts_with_all = ["to", "own"])]
+    #[arg(long)]
     pub(crate) usual: bool,
 }
 

@@ -21,8 +21,8 @@ use crate::gateway::{
     Route, Rules, Sending, ServeSettings, Server, Tls, Value, routes, variables,
 };
 use crate::options::Global;
-use crate::output;
 use crate::signals::Interrupts;
+use crate::{numbers, output};
 use reload::{Changed, Reload};
 use tls::TlsOptions;
 
@@ -45,7 +45,7 @@ pub(crate) struct Serve {
     #[arg(value_name = "PROVIDER")]
     providers: Vec<String>,
     /// Where to listen [default: 127.0.0.1:8080]; the system chooses the port if it is 0
-    #[arg(long, value_name = "ADDRESS:PORT")]
+    #[arg(long, value_name = "ADDRESS:PORT", value_parser = numbers::address)]
     listen: Option<SocketAddr>,
     /// Listen at this path, too: a socket for this user alone
     #[cfg(unix)]
@@ -74,7 +74,7 @@ pub(crate) struct Serve {
     #[arg(long, value_name = "FORM", default_value = "text")]
     access_log: AccessFormat,
     /// How many connections there may be at once; more wait
-    #[arg(long, value_name = "N", default_value = "4096")]
+    #[arg(long, value_name = "N", default_value = "4096", value_parser = numbers::count::<NonZeroUsize>)]
     max_connections: NonZeroUsize,
     /// How long requests under way may go on after the first signal, in seconds
     #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds)]
@@ -94,7 +94,7 @@ enum Action {
 #[derive(Clone, Copy, Debug, Args)]
 pub(crate) struct SendingOptions {
     /// How many bytes of a request's body are kept so that it can be sent again with another account
-    #[arg(long, value_name = "BYTES", default_value_t = 2 * 1024 * 1024)]
+    #[arg(long, value_name = "BYTES", default_value_t = 2 * 1024 * 1024, value_parser = numbers::bytes)]
     replay: u64,
     /// How long to wait for the head of a response, in seconds; then 504
     #[arg(long, value_name = "SECONDS", default_value = "600", value_parser = seconds)]

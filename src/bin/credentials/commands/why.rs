@@ -55,7 +55,8 @@ pub(crate) struct Why {
 
 impl Why {
     pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
-        let key = context.pool_key(&self.provider, self.namespace.namespace.as_deref())?;
+        let key = context.pool_key(&self.provider, self.namespace.namespace.as_deref());
+        let key = key.map_err(|failure| self.with_account_apart(context, failure))?;
         let scope = self.model.as_deref().map(|model| scope(context, &key, model)).transpose()?;
         let vault = context.vault_or_empty().await?;
         let mut explained = explain(context, &vault, key.clone(), scope.as_ref()).await;
@@ -90,6 +91,16 @@ impl Why {
             None if is_whole || only.is_some() => Ok(Exit::Done),
             None => Ok(Exit::Vault),
         }
+    }
+
+    /// Adds the command that names the account after its provider, if both are in one.
+    fn with_account_apart(&self, context: &Context, failure: Failure) -> Failure {
+        let (None, Some((pool, rest))) = (&self.account, context.of_account(&self.provider)) else {
+            return failure;
+        };
+        // Its label alone is enough; with a namespace, the whole name.
+        let account = if rest.contains('/') { &*self.provider } else { rest };
+        failure.way_out(format!("credentials why {} {}", quoted(pool.provider()), quoted(account)))
     }
 
     /// Finds the account of the provider that the text names: in the pool, which may have one of the environment, or else in

@@ -14,12 +14,13 @@ use tower_credentials::provider::Endpoint;
 
 use super::guard::AllowedOrigin;
 use crate::failure::Failure;
-use crate::output;
+use crate::{numbers, output};
 
 /// The settings of the gateway. A flag takes precedence.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ServeSettings {
+    #[serde(default, deserialize_with = "address")]
     pub(crate) listen: Option<SocketAddr>,
     pub(crate) tls_cert: Option<PathBuf>,
     pub(crate) tls_key: Option<PathBuf>,
@@ -176,6 +177,13 @@ impl FromStr for Pattern {
     fn from_str(text: &str) -> Result<Self, &'static str> {
         if text.is_empty() { Err("a pattern is empty") } else { Ok(Self(text.to_owned())) }
     }
+}
+
+/// Reads an address to listen at.
+fn address<'de, D: Deserializer<'de>>(from: D) -> Result<Option<SocketAddr>, D::Error> {
+    let text = toml::Value::deserialize(from)?;
+    let address = numbers::address(text.as_str().unwrap_or_default());
+    address.map(Some).map_err(|why| serde::de::Error::custom(format_args!("listen: {why}")))
 }
 
 /// Reads a value that is a text.
