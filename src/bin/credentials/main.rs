@@ -6,7 +6,7 @@
 //!   `serve` run.
 //! - `account`: which account is meant, and its state. `context`: the vault, the settings and the HTTP client.
 //!   `keys`: where the vault's key is.
-//! - `ending`: what the program waits for before it ends. `recorder`: what it records in the history. `prompt`: questions to a person. `files`: files for the
+//! - `running`: whether a gateway runs. `ending`: what the program waits for before it ends. `recorder`: what it records in the history. `prompt`: questions to a person. `files`: files for the
 //!   owner alone.
 //! - `options`: what several commands take. `table`, `log` and `output`: what a person sees.
 //! - `failure`: errors and exit codes. `naming`: the names of accounts.
@@ -39,6 +39,7 @@ mod progress;
 mod prompt;
 mod recorder;
 mod renewals;
+mod running;
 mod shell;
 mod signals;
 mod table;

@@ -11,6 +11,7 @@ mod exec;
 mod explained;
 mod forwarding;
 mod process;
+mod reloading;
 mod responses;
 mod routes;
 mod signals;

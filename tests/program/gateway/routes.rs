@@ -109,11 +109,18 @@ async fn a_running_gateway_follows_its_settings_and_keeps_those_it_has_if_they_a
     gateway.signal("HUP").await;
     gateway.becomes("/first/x", &token, StatusCode::OK).await;
     gateway.says("were read again").await;
+    let new = gateway.says("  new: ").await;
+    assert!(new.contains("/first  OPENAI_BASE_URL=http://"), "{new}");
+    gateway.forget();
 
     add(&home, "[[serve.route]]\npath = \"/second\"\nprovider = \"openai\"\n");
     home.add("anthropic", "good-2", "good-2-key").await;
-    home.run(["serve", "reload"]).ok().says("The settings are good");
+    home.run(["serve", "reload"]).ok().says("Gateways of this vault follow them within a second");
     gateway.becomes("/second/x", &token, StatusCode::OK).await;
+    // What was there before is not told again.
+    let anthropic = gateway.says("  new: ").await;
+    let second = gateway.says("/second").await;
+    assert!(anthropic.contains("/anthropic ") && second.starts_with("  new: "), "{anthropic} {second}");
     assert_eq!(gateway.send(gateway.get("/anthropic/x", &token)).await.0, StatusCode::OK);
 
     let good = std::fs::read_to_string(home.settings_file()).unwrap();

@@ -13,6 +13,7 @@ use crate::account::{self, Identity};
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
 use crate::options::Json;
+use crate::running::Before;
 use crate::shell::quoted;
 use crate::time::rfc3339;
 use crate::{files, output, prompt};
@@ -150,10 +151,13 @@ impl Restore {
             account::tell_unknown_providers(context, providers.iter().map(String::as_str));
             return Ok(exit);
         }
-        let restored = backup.restore(&context.vault_or_new().await?).await?;
+        let vault = context.vault_or_new().await?;
+        let before = Before::of(context, &vault).await?;
+        let restored = backup.restore(&vault).await?;
         let exit =
             self.show(restored.iter().map(|Restored { account, what, .. }| (account, Some(*what))))?;
         account::tell_unknown_providers(context, providers.iter().map(String::as_str));
+        before.tell(&vault).await?;
         let those = |what| restored.iter().filter(move |restored| restored.what == what);
         let (kept, damaged) = (those(RestoredAs::Kept), those(RestoredAs::Damaged));
         let name = |restored: &Restored| quoted(account::name(&restored.account));

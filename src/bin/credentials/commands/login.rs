@@ -15,6 +15,7 @@ use crate::account;
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
 use crate::options::{self, Global};
+use crate::running::Before;
 use crate::shell::quoted;
 use crate::{output, prompt, recorder};
 
@@ -170,6 +171,7 @@ impl Login {
             .map_err(|error| Failure::usage("this is not an API key").because(error))?;
         let vault = context.vault_or_new().await?;
         let _one_at_a_time = vault.lease_client(LEASE.into()).await?;
+        let before = Before::of(context, &vault).await?;
         let token = credential.secret.token().expose();
         let stored = vault.load_pool(pool.clone()).await?.credentials;
         let same = stored.iter().find(|known| {
@@ -195,6 +197,7 @@ impl Login {
         } else {
             self.tell("Stored", &vault.put(credential).await?, Label::Given);
         }
+        before.tell(&vault).await?;
         account::tell_left_out(context, &vault, &pool).await;
         Ok(Exit::Done)
     }
@@ -295,6 +298,7 @@ impl Login {
             account::tell_left_out(context, &vault, pool).await;
             return Ok(exit);
         }
+        let before = Before::of(context, &vault).await?;
         let label = self.label.as_deref().or(signed_in.label.as_deref()).unwrap_or(DEFAULT_LABEL);
         let metadata = signed_in.store(&vault, pool.clone(), label).await?;
         if metadata.generation == Generation::FIRST {
@@ -304,6 +308,7 @@ impl Login {
             self.tell("Signed in again", &metadata, Label::kept(is_taken));
         }
         tell_whose(signed_in, &metadata);
+        before.tell(&vault).await?;
         account::tell_left_out(context, &vault, pool).await;
         Ok(Exit::Done)
     }

@@ -16,6 +16,7 @@ use crate::failure::{Exit, Failure};
 use crate::options::Json;
 use crate::output::{self, plain};
 use crate::prompt;
+use crate::running::Before;
 use crate::shell::quoted;
 use outcome::{Entry, Outcome, Problem};
 
@@ -105,7 +106,9 @@ impl Migrate {
             (false, false) => MigrationReport::default(),
             (false, true) => {
                 let vault = context.vault_or_new().await?;
+                let before = Before::of(context, &vault).await?;
                 let report = migrate::apply(&vault, &context.registry, &found).await?;
+                before.tell(&vault).await?;
                 self.remove(context, &vault, &found, &mut outcome).await;
                 report
             }

@@ -2,6 +2,7 @@
 
 mod reload;
 mod tls;
+mod told;
 
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
@@ -12,19 +13,19 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use tokio::task::JoinSet;
-use tower_credentials::SecretString;
 
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
 use crate::gateway::{
     AccessFormat, AccessLog, AllowedOrigin, Clients, ClientsFile, Forward, Gateway, Guard, Listener,
-    Route, Rules, Sending, ServeSettings, Server, Tls, Value, routes, variables,
+    Rules, Sending, ServeSettings, Server, Tls, routes,
 };
 use crate::options::Global;
 use crate::signals::Interrupts;
 use crate::{numbers, output};
 use reload::{Changed, Reload};
 use tls::TlsOptions;
+use told::{of_routes, tell_changes};
 
 /// Where to listen, if nothing else is said.
 const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8080);
@@ -135,13 +136,18 @@ impl Serve {
         let mut signals = Interrupts::listen_as_server()?;
         let listeners = self.listeners(listen).await?;
         let file = ClientsFile::of(&context.places.vault);
-        let clients = Clients::new(file.read()?);
+        let known = file.read()?;
+        let has_clients = !known.is_empty();
+        let clients = Clients::new(known);
         let clients = if self.open { clients.open() } else { clients };
         let rules = signals.unless_one_comes(self.rules(&context)).await?;
-        self.say(&listeners, tls.is_some(), &rules, &file)?;
+        // Before anybody hears that it runs.
+        let mut reload = Reload::new(&context, file, certificate);
+        self.say(&listeners, tls.is_some(), &rules, has_clients);
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        let address = listeners.iter().find_map(|listener| listener.address().ok()).unwrap_or(listen);
         let access = AccessLog::new(self.access_log);
         let gateway = Arc::new(Gateway::new(rules, clients, access, self.sending.get()));
-        let mut reload = Reload::new(&context, file, certificate);
         let following = async {
             loop {
                 match reload.next().await {
@@ -156,8 +162,11 @@ impl Serve {
                         let rules = async { self.rules(&Context::quiet(global, None)?).await };
                         match rules.await {
                             Ok(rules) => {
-                                tokio::spawn(reload::close(gateway.replace(rules)));
+                                let after = of_routes(&rules, scheme, address);
+                                let before = gateway.replace(rules);
                                 output::say("The settings were read again");
+                                tell_changes(&of_routes(&before, scheme, address), &after);
+                                tokio::spawn(reload::close(before));
                             }
                             Err(failure) => {
                                 output::warn_of(&failure);
@@ -235,14 +244,14 @@ impl Serve {
         listeners: &[Listener],
         has_tls: bool,
         rules: &Rules<S>,
-        file: &ClientsFile,
-    ) -> Result<(), Failure> {
+        has_clients: bool,
+    ) {
         for address in listeners.iter().filter_map(|listener| listener.address().ok()) {
             let scheme = if has_tls { "https" } else { "http" };
             let base = format!("{scheme}://{address}");
             output::say(format_args!("Listening on {}", output::strong(&base)));
-            for route in rules.routes() {
-                output::say(format_args!("  {}", of_route(route, scheme, address)));
+            for line in of_routes(rules, scheme, address) {
+                output::say(format_args!("  {line}"));
             }
             if !has_tls && !address.ip().is_loopback() {
                 output::warn(
@@ -259,16 +268,15 @@ impl Serve {
             output::warn(
                 "no token is needed: every program and every user of this machine can use the accounts",
             );
-        } else if file.read()?.is_empty() {
-            output::say(
-                "TOKEN is that of a client, and there is no client yet: credentials client add NAME",
-            );
-        } else {
+        } else if has_clients {
             output::say(
                 "TOKEN is what `credentials client add` has printed; the clients are: credentials client list",
             );
+        } else {
+            output::say(
+                "TOKEN is that of a client, and there is no client yet: credentials client add NAME",
+            );
         }
-        Ok(())
     }
 
     /// Serves until a signal comes, and then until the requests under way have ended or another signal comes.
@@ -287,28 +295,22 @@ impl Serve {
         let too_late = async {
             signals.next().await;
             gateway.end();
-            output::say("Waiting for the requests under way; another signal ends them");
-            let _ = tokio::time::timeout(self.drain, signals.next()).await;
+            let told = async {
+                gateway.has_requests().await;
+                output::say("Waiting for the requests under way; another signal ends them");
+                std::future::pending().await
+            };
+            tokio::select! {
+                biased;
+                () = told => {}
+                _ = tokio::time::timeout(self.drain, signals.next()) => {}
+            }
         };
         tokio::select! {
             _ = servers.join_all() => {}
             () = too_late => output::warn("requests that were under way are broken off"),
         }
     }
-}
-
-/// What to set in the tools of a route.
-fn of_route<S>(route: &Route<S>, scheme: &str, address: SocketAddr) -> String {
-    let host =
-        route.host().map_or_else(|| address.to_string(), |host| format!("{host}:{}", address.port()));
-    let base = format!("{scheme}://{host}{}", route.path());
-    let variables =
-        variables(route.provider(), &base, route.prefix(), &SecretString::from("TOKEN")).into_iter();
-    let variables = variables.map(|variable| match variable.value {
-        Value::Url(url) => format!("{}={url}", variable.name),
-        Value::Token(_) => format!("{}=TOKEN", variable.name),
-    });
-    format!("{base}  {}", variables.collect::<Vec<_>>().join(" "))
 }
 
 pub(crate) fn seconds(text: &str) -> Result<Duration, String> {

@@ -18,7 +18,7 @@ use tokio_io_timeout::TimeoutStream;
 use super::Gateway;
 use super::route::Forward;
 use super::tls::{H2, Tls};
-use super::under_way::{Ending, Requests};
+use super::under_way::Ending;
 
 /// How long a connection may take to send the head of its next request, or be idle before it.
 const HEAD: Duration = Duration::from_secs(75);
@@ -97,7 +97,7 @@ pub(super) async fn serve_http1<S: Forward>(
     gateway: Arc<Gateway<S>>,
     end: watch::Receiver<bool>,
 ) {
-    let requests = Requests::default();
+    let requests = gateway.under_way.of_connection();
     let stream = Ending::new(stream, requests.clone());
     let joined = Arc::new(Mutex::new(None));
     let (joining, counted) = (joined.clone(), requests.clone());
@@ -134,7 +134,7 @@ async fn serve_http2<S: Forward>(
     gateway: Arc<Gateway<S>>,
     end: watch::Receiver<bool>,
 ) {
-    let requests = Requests::default();
+    let requests = gateway.under_way.of_connection();
     let ends = requests.clone();
     let service = service_fn(move |request| {
         let (gateway, one) = (gateway.clone(), requests.begin());

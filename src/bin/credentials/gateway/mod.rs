@@ -12,7 +12,7 @@
 //! - `admin`, `page`, `events` and `metrics`: the state of the accounts.
 //! - `conversation`: which account a request belongs to.
 //! - `guard`, `clients`, `token`: who may use it. `responses`: what it says itself. `access`: what it notes. `under_way`: how
-//!   many requests a connection has.
+//!   many requests there are.
 
 #![allow(
     clippy::result_large_err,
@@ -61,7 +61,7 @@ use body::{Received, ResponseBody, UploadError};
 use clients::{Client, Sender};
 use conversation::{Belongs, Made, Search};
 use responses::{Own, OwnBody};
-use under_way::UnderWay;
+use under_way::{Requests, UnderWay};
 use websocket::{Sides, WebSocket};
 
 pub(crate) use access::{AccessFormat, AccessLog};
@@ -84,6 +84,8 @@ pub(crate) struct Gateway<S> {
     access: AccessLog,
     sending: Sending,
     made: Arc<Made>,
+    /// The requests of all connections.
+    under_way: Requests,
     /// Whether it ends. Then responses end that would go on for ever.
     end: watch::Sender<bool>,
 }
@@ -91,7 +93,8 @@ pub(crate) struct Gateway<S> {
 impl<S> Gateway<S> {
     pub(crate) fn new(rules: Rules<S>, clients: Clients, access: AccessLog, sending: Sending) -> Self {
         let (end, _) = watch::channel(false);
-        Self { rules: RwLock::new(Arc::new(rules)), clients, access, sending, made: Arc::default(), end }
+        let (rules, made) = (RwLock::new(Arc::new(rules)), Arc::default());
+        Self { rules, clients, access, sending, made, under_way: Requests::default(), end }
     }
 
     /// The rules now.
@@ -102,6 +105,11 @@ impl<S> Gateway<S> {
     /// Ends what would go on for ever, and takes no other connections.
     pub(crate) fn end(&self) {
         self.end.send_replace(true);
+    }
+
+    /// Waits until a request is under way.
+    pub(crate) async fn has_requests(&self) {
+        self.under_way.any().await;
     }
 
     /// Takes other rules for the requests from now on. Returns those so far, which requests under way still follow.

@@ -15,17 +15,36 @@ use tokio::sync::watch;
 struct State {
     is_ending: AtomicBool,
     count: watch::Sender<usize>,
+    /// Those of all connections, among which these are.
+    all: Option<Requests>,
 }
 
-/// The requests of a connection.
+/// The requests of a connection, or of all.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Requests(Arc<State>);
 
 impl Requests {
+    /// Returns the requests of another connection, if these are those of all.
+    pub(super) fn of_connection(&self) -> Self {
+        Self(Arc::new(State { all: Some(self.clone()), ..State::default() }))
+    }
+
     /// Counts a request until what this returns is dropped.
     pub(super) fn begin(&self) -> UnderWay {
-        self.0.count.send_modify(|count| *count += 1);
+        self.count(|count| *count += 1);
         UnderWay(self.clone())
+    }
+
+    fn count(&self, change: impl Fn(&mut usize) + Copy) {
+        self.0.count.send_modify(change);
+        if let Some(all) = &self.0.all {
+            all.count(change);
+        }
+    }
+
+    /// Waits until a request is under way.
+    pub(super) async fn any(&self) {
+        let _ = self.0.count.subscribe().wait_for(|count| *count > 0).await;
     }
 
     /// Waits until no request has been under way for so long.
@@ -55,7 +74,7 @@ pub(super) struct UnderWay(Requests);
 
 impl Drop for UnderWay {
     fn drop(&mut self) {
-        self.0.0.count.send_modify(|count| *count -= 1);
+        self.0.count(|count| *count -= 1);
     }
 }
 

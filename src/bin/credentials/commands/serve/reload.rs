@@ -11,7 +11,7 @@ use tokio::time::{Interval, MissedTickBehavior};
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::gateway::{CertificateFiles, ClientRecord, ClientsFile, Forward, Rules, Stamp};
-use crate::output;
+use crate::{output, running};
 
 /// How often to look whether something has changed.
 const EVERY: Duration = Duration::from_secs(1);
@@ -24,19 +24,15 @@ pub(super) fn ask(context: &Context) -> Result<(), Failure> {
     if !context.places.vault.is_dir() {
         return Err(Failure::not_found("there is no vault yet").way_out("credentials login PROVIDER"));
     }
-    let path = asked(&context.places.vault);
+    let path = running::told_by(&context.places.vault);
     let failed = |error| Failure::failed(format!("could not write {}", path.display())).because(error);
     let file = File::options().create(true).truncate(false).write(true).open(&path).map_err(failed)?;
     file.set_modified(SystemTime::now()).map_err(failed)?;
-    output::say("The settings are good. Gateways of this vault follow them within a second");
+    output::say(match running::is_noticed(&context.places.vault) {
+        true => "The settings are good. Gateways of this vault follow them within a second",
+        false => "The settings are good. No gateway of this vault is running",
+    });
     Ok(())
-}
-
-/// The file whose time says when gateways were last asked.
-fn asked(vault: &Path) -> PathBuf {
-    let mut name = vault.file_name().unwrap_or_default().to_owned();
-    name.push(".serve.reload");
-    vault.with_file_name(name)
 }
 
 fn modified(path: &Path) -> Option<SystemTime> {
@@ -56,6 +52,8 @@ pub(super) struct Reload {
     stamp: Stamp,
     certificate: Option<CertificateFiles>,
     asked: PathBuf,
+    /// While this is there, others notice the gateway.
+    _noticed: Option<File>,
     asked_at: Option<SystemTime>,
     every: Interval,
     hangups: Hangups,
@@ -67,7 +65,9 @@ impl Reload {
         clients: ClientsFile,
         certificate: Option<CertificateFiles>,
     ) -> Self {
-        let asked = asked(&context.places.vault);
+        let asked = running::told_by(&context.places.vault);
+        // It may make that file.
+        let noticed = running::notice(&context.places.vault);
         let mut every = tokio::time::interval(EVERY);
         every.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Self {
@@ -76,6 +76,7 @@ impl Reload {
             certificate,
             asked_at: modified(&asked),
             asked,
+            _noticed: noticed,
             every,
             #[cfg(not(unix))]
             hangups: (),
