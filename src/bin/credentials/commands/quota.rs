@@ -45,6 +45,17 @@ fn name(text: &str) -> Result<QuotaName, String> {
 }
 
 impl Quota {
+    /// Sets this quota, or returns to the one that the vendor names.
+    #[cfg(feature = "tui")]
+    pub(crate) fn of(account: OneAccount, quota: Option<standing::Quota>) -> Self {
+        let (own, usual) = (quota == Some(standing::Quota::Own), quota.is_none());
+        let to = match quota {
+            Some(standing::Quota::Shared(name)) => Some(name),
+            _ => None,
+        };
+        Self { account, to, own, usual }
+    }
+
     pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
         let vault = context.vault_with_accounts().await?;
         let meant = account::find(context, &vault, &self.account).await?;

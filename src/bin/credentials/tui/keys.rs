@@ -154,6 +154,7 @@ pub(super) const TABLE: &[Binding] = &[
         Some("move"),
     ),
     binding(LIST, &[char('<'), char('>')], Action::Tier, "< >", "a tier up or down", Some("tier")),
+    binding(LIST, &[char('Q')], Action::Quota, "Q", "which quota it takes from", None),
     binding(LIST, &[char('m')], Action::Mode, "m", "which kinds its provider takes", Some("mode")),
     binding(LIST, &[char(',')], Action::Settings, ",", "show the settings", Some("settings")),
     binding(LIST, &[char('y')], Action::CopyName, "y", "copy its name", Some("copy the name")),

@@ -18,6 +18,7 @@ use super::state::job::{Failed, Job, Update};
 use crate::commands::config::set_mode;
 use crate::commands::logout::Logout;
 use crate::commands::order::{Activate, Move, Tier};
+use crate::commands::quota::Quota;
 use crate::commands::rename::Rename;
 use crate::commands::standing::{Pause, Reset, Resume};
 use crate::commands::test::Test;
@@ -134,6 +135,7 @@ fn named(job: &Job) -> (Option<CredentialId>, &'static str) {
         Job::Resume(id) => (Some(*id), "resuming"),
         Job::Reset(id) => (Some(*id), "resetting"),
         Job::First(id) | Job::Move(id, _) | Job::Tier(id, _) => (Some(*id), "moving"),
+        Job::Quota(id, _) => (Some(*id), "setting the quota"),
         Job::Rename(id, _) => (Some(*id), "renaming"),
         Job::Remove(id) => (Some(*id), "removing"),
         Job::Test(Some(id)) => (Some(*id), "testing"),
@@ -167,6 +169,7 @@ async fn run(shared: &Shared, context: &Context, job: Job) -> Result<(), Failure
         Job::Tier(id, tier) => {
             Tier { account: one(id), to: Some(tier), usual: false }.run(context).await
         }
+        Job::Quota(id, quota) => Quota::of(one(id), quota).run(context).await,
         Job::Rename(id, label) => Rename { account: one(id), label }.run(context).await,
         Job::Remove(id) => Logout::of(id).run(context).await,
         Job::Renew(id) => return renewing::renew(context, id).await,

@@ -32,6 +32,7 @@ pub(in crate::tui) enum Action {
     Renew,
     MovePlace,
     Tier,
+    Quota,
     Mode,
     Settings,
     CopyName,
@@ -140,6 +141,7 @@ impl State {
                 });
             }
             Action::Tier => self.set_tier(chord.code == Code::Char('<')),
+            Action::Quota => self.choose_quota(),
             Action::PauseOrResume => {
                 let is_paused = |seen: &Seen| seen.account.standing.paused;
                 self.ask(

@@ -1,6 +1,7 @@
 //! What is in front of the list: a text, a menu, a question, a line to type, a sign-in.
 
 use tower_credentials::oauth::FlowKind;
+use tower_credentials::standing::Quota;
 use tower_credentials::{CredentialId, Mode, PoolKey, Timestamp};
 
 use super::account::Level;
@@ -71,6 +72,10 @@ pub(in crate::tui) enum Choice {
     /// To sign in, or to give a key.
     Way(Wanted, Option<FlowKind>),
     Mode(String, Mode),
+    /// To type the name of the quota that an account shares.
+    QuotaName(CredentialId),
+    /// A quota without a name: the account's own, or what the vendor says.
+    Quota(CredentialId, Option<Quota>),
 }
 
 /// The account that a secret is for.
@@ -107,6 +112,8 @@ impl Typing {
 pub(in crate::tui) enum Purpose {
     Filter,
     Rename(CredentialId),
+    /// The name of the quota that an account shares.
+    Quota(CredentialId),
     /// The label of a new account with a key.
     Label(Wanted),
     /// An API key, for the account with this label.

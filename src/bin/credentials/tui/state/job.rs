@@ -1,6 +1,7 @@
 //! What the screen asks for, and what comes of it.
 
 use tower_credentials::oauth::FlowKind;
+use tower_credentials::standing::Quota;
 use tower_credentials::{CredentialId, Mode, PoolKey, Timestamp};
 use zeroize::Zeroizing;
 
@@ -18,6 +19,8 @@ pub(in crate::tui) enum Job {
     /// Puts an account at a place of its tier, counted from 1.
     Move(CredentialId, u32),
     Tier(CredentialId, u8),
+    /// Sets the quota that an account takes from; `None` means what the vendor says.
+    Quota(CredentialId, Option<Quota>),
     Rename(CredentialId, String),
     Remove(CredentialId),
     /// Tests one account, or all.

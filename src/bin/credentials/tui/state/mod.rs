@@ -7,6 +7,7 @@ pub(super) mod front;
 pub(super) mod history;
 pub(super) mod job;
 pub(super) mod list;
+mod quota;
 mod signing_in;
 pub(super) mod typing;
 pub(super) mod why;
@@ -178,7 +179,7 @@ impl State {
                 _ => return,
             },
             Some(Front::Line(typing)) => match typing.purpose {
-                Purpose::Rename(id) => id,
+                Purpose::Rename(id) | Purpose::Quota(id) => id,
                 _ => return,
             },
             _ => return,

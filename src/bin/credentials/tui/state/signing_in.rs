@@ -84,6 +84,8 @@ impl State {
                 self.front = None;
                 self.jobs.push(Job::Mode(provider, mode));
             }
+            Choice::QuotaName(id) => self.ask_quota_name(id),
+            Choice::Quota(id, quota) => self.jobs.push(Job::Quota(id, quota)),
             Choice::Provider(pool) => {
                 let Some(provider) = self.provider(pool.provider()).cloned() else { return };
                 self.choose_way(&provider, Wanted { pool, replaced: None }, provider.takes_keys);
@@ -156,6 +158,7 @@ impl State {
         match typing.purpose {
             Purpose::Filter => {}
             Purpose::Rename(id) => self.jobs.push(Job::Rename(id, text.to_owned())),
+            Purpose::Quota(id) => self.set_quota_name(id, text),
             Purpose::Label(wanted) => {
                 let label = Some(text.to_owned()).filter(|label| !label.is_empty());
                 self.ask_key_for(wanted, label);

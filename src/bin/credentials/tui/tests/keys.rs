@@ -106,6 +106,34 @@ fn a_label_is_typed_over_the_old_one() {
 }
 
 #[test]
+fn a_quota_is_chosen_and_named() {
+    use tower_credentials::standing::Quota;
+    let mut state = demo::state();
+    let id = state.chosen().unwrap().id();
+    // It begins at what was set: nothing.
+    press(&mut state, "Q");
+    assert_eq!(state.place(), Place::Menu);
+    hit(&mut state, Code::Enter);
+    assert!(matches!(job(&mut state), Job::Quota(it, None) if it == id));
+    press(&mut state, "Qk");
+    hit(&mut state, Code::Enter);
+    assert!(matches!(job(&mut state), Job::Quota(it, Some(Quota::Own)) if it == id));
+    press(&mut state, "Qkk");
+    hit(&mut state, Code::Enter);
+    assert_eq!(state.place(), Place::Line);
+    press(&mut state, "acme");
+    hit(&mut state, Code::Enter);
+    let shared = |quota: &Quota| matches!(quota, Quota::Shared(name) if name.as_str() == "acme");
+    assert!(matches!(job(&mut state), Job::Quota(it, Some(quota)) if it == id && shared(&quota)));
+    assert_eq!(state.place(), Place::List);
+    // No name is none.
+    press(&mut state, "Qkk");
+    hit(&mut state, Code::Enter);
+    hit(&mut state, Code::Enter);
+    assert!(state.take_jobs().is_empty());
+}
+
+#[test]
 fn a_filter_shows_what_has_the_text_and_esc_takes_it_away() {
     let mut state = demo::state();
     press(&mut state, "/OPEN");
