@@ -10,6 +10,7 @@ mod ending;
 mod exec;
 mod forwarding;
 mod process;
+mod proxy;
 mod responses;
 mod routes;
 mod signals;

@@ -14,11 +14,13 @@ use clap::{Args, Subcommand};
 use tokio::task::JoinSet;
 use tower_credentials::SecretString;
 
+use super::proxy::{TunnelOptions, hosts};
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
 use crate::gateway::{
-    AccessFormat, AccessLog, AllowedOrigin, Clients, ClientsFile, Forward, Gateway, Guard, Listener,
-    Route, Rules, Sending, ServeSettings, Server, Tls, Value, routes, variables,
+    AccessFormat, AccessLog, AllowedOrigin, Clients, ClientsFile, Forward, Gateway, Guard,
+    KeptAuthority, Listener, Others, Proxy, Route, Rules, Sending, ServeSettings, Server, Tls, Value,
+    proxy_url, routes, variables,
 };
 use crate::options::Global;
 use crate::output;
@@ -66,6 +68,14 @@ pub(crate) struct Serve {
     /// origin `null` with a sandboxed frame, so `null` allows all pages.
     #[arg(long, value_name = "ORIGIN,…", value_delimiter = ',')]
     allow_origin: Vec<AllowedOrigin>,
+    /// Be an HTTPS proxy, too: for tools that take no base URL
+    ///
+    /// A client's tool names it as HTTPS_PROXY=http://credentials:TOKEN@HOST:PORT, and trusts the authority whose certificate
+    /// is shown at the start. Its requests to the providers' own hosts get accounts.
+    #[arg(long, conflicts_with = "open")]
+    proxy: bool,
+    #[command(flatten)]
+    tunnels: TunnelOptions,
     #[command(flatten)]
     tls: TlsOptions,
     #[command(flatten)]
@@ -127,7 +137,7 @@ impl Serve {
             return Ok(Exit::Done);
         }
         let listen = self.listen.or(settings.listen).unwrap_or(LISTEN);
-        self.check(listen)?;
+        self.check(listen, &settings)?;
         let mut certificate = self.tls.files(&settings, &context.places.config)?;
         let read = certificate.as_mut().map(|files| files.read()).transpose()?;
         let tls = read.map(Tls::new).transpose()?.map(Arc::new);
@@ -138,9 +148,14 @@ impl Serve {
         let clients = Clients::new(file.read()?);
         let clients = if self.open { clients.open() } else { clients };
         let rules = signals.unless_one_comes(self.rules(&context)).await?;
+        let proxy = match self.proxy || settings.proxy {
+            true => Some(self.proxy(&context, &settings, &rules, &listeners, tls.is_some())?),
+            false => None,
+        };
         self.say(&listeners, tls.is_some(), &rules, &file)?;
         let access = AccessLog::new(self.access_log);
-        let gateway = Arc::new(Gateway::new(rules, clients, access, self.sending.get()));
+        let gateway = Gateway::new(rules, clients, access, self.sending.get());
+        let gateway = Arc::new(gateway.with_proxy(proxy));
         let mut reload = Reload::new(&context, file, certificate);
         let following = async {
             loop {
@@ -179,7 +194,13 @@ impl Serve {
         Ok(Exit::Ended)
     }
 
-    fn check(&self, listen: SocketAddr) -> Result<(), Failure> {
+    fn check(&self, listen: SocketAddr, settings: &ServeSettings) -> Result<(), Failure> {
+        if self.open && settings.proxy {
+            return Err(Failure::usage(
+                "--open with `proxy = true` in the table [serve] of the settings: anybody could go anywhere by the proxy",
+            )
+            .way_out("leave out --open, and give each client a token: credentials client add NAME"));
+        }
         if listen.ip().is_loopback() {
             return Ok(());
         }
@@ -227,6 +248,31 @@ impl Serve {
             origins: [&*self.allow_origin, &settings.allow_origins].concat(),
         };
         Ok(Rules::new(routes, guard))
+    }
+
+    /// Makes the proxy, and says what to set in tools.
+    fn proxy<S>(
+        &self,
+        context: &Context,
+        settings: &ServeSettings,
+        rules: &Rules<S>,
+        listeners: &[Listener],
+        has_tls: bool,
+    ) -> Result<Proxy, Failure> {
+        let TunnelOptions { proxy_others, proxy_idle } = self.tunnels;
+        let others = proxy_others.or(settings.proxy_others).unwrap_or(Others::Public);
+        let kept = KeptAuthority::of(&context.places.vault);
+        let hosts = hosts(rules)?;
+        output::say(format_args!(
+            "Proxy for {}, with the authority {}",
+            hosts.iter().map(String::as_str).collect::<Vec<_>>().join(", "),
+            output::path(&kept.certificate)
+        ));
+        for address in listeners.iter().filter_map(|listener| listener.address().ok()) {
+            let scheme = if has_tls { "https" } else { "http" };
+            output::say(format_args!("  HTTPS_PROXY={}", proxy_url(scheme, address, "TOKEN")));
+        }
+        Proxy::new(kept.get(hosts)?, others, proxy_idle)
     }
 
     /// Says where it listens, and what to set in tools.
@@ -304,10 +350,8 @@ fn of_route<S>(route: &Route<S>, scheme: &str, address: SocketAddr) -> String {
     let base = format!("{scheme}://{host}{}", route.path());
     let variables =
         variables(route.provider(), &base, route.prefix(), &SecretString::from("TOKEN")).into_iter();
-    let variables = variables.map(|variable| match variable.value {
-        Value::Url(url) => format!("{}={url}", variable.name),
-        Value::Token(_) => format!("{}=TOKEN", variable.name),
-    });
+    let shown = |value: &Value| value.expose().map_or_else(String::new, |text| text.to_string());
+    let variables = variables.map(|variable| format!("{}={}", variable.name, shown(&variable.value)));
     format!("{base}  {}", variables.collect::<Vec<_>>().join(" "))
 }
 

@@ -80,7 +80,7 @@ pub(super) struct Entry {
     #[serde(rename = "total_ms")]
     total: Millis,
     bytes: u64,
-    /// How much the client has sent over a WebSocket.
+    /// How much the client has sent over a WebSocket or a tunnel.
     #[serde(skip_serializing_if = "Option::is_none")]
     received_bytes: Option<u64>,
     is_whole: bool,
@@ -178,6 +178,11 @@ impl Seen {
         });
     }
 
+    /// It is no request of its own: others follow on its connection.
+    pub(super) fn forget(&mut self) {
+        self.noting = None;
+    }
+
     /// The response's head is there.
     pub(super) fn head(&mut self, status: StatusCode) {
         if let Some(noting) = &mut self.noting {
@@ -200,7 +205,7 @@ impl Seen {
         self.search.take_if(|search| !search.look(piece));
     }
 
-    /// What has passed over a WebSocket.
+    /// What has passed over a WebSocket or a tunnel.
     pub(super) fn passed(&mut self, sent: u64, received: u64) {
         self.note(|entry| {
             entry.bytes = sent;

@@ -42,11 +42,20 @@ impl Stranger {
 impl Guard {
     /// Checks that a request is for this machine, and not from a web page of another origin than those that are allowed.
     pub(super) fn check<B>(&self, request: &Request<B>) -> Result<(), Stranger> {
-        let headers = request.headers();
         let host = host(request);
         if !host.is_none_or(|host| self.is_ours(host)) {
             return Err(Stranger::Host);
         }
+        self.check_page(request.headers(), |origin| host.is_some_and(|host| is_same(origin, host)))
+    }
+
+    /// Checks that a request is not from a web page of another origin than those that are allowed. `is_own` says whether an
+    /// origin is that of the server itself.
+    pub(super) fn check_page(
+        &self,
+        headers: &HeaderMap,
+        is_own: impl Fn(&str) -> bool,
+    ) -> Result<(), Stranger> {
         let mut origins = headers.get_all(header::ORIGIN).iter().peekable();
         // Images, links and frames have no origin.
         if origins.peek().is_none() {
@@ -57,8 +66,7 @@ impl Guard {
         }
         let is_allowed = |origin: &HeaderValue| {
             let origin = origin.to_str().unwrap_or_default();
-            host.is_some_and(|host| is_same(origin, host))
-                || self.origins.iter().any(|allowed| allowed.contains(origin))
+            is_own(origin) || self.origins.iter().any(|allowed| allowed.contains(origin))
         };
         if origins.all(is_allowed) { Ok(()) } else { Err(Stranger::Page) }
     }
