@@ -2,11 +2,15 @@
 
 use std::os::unix::fs::PermissionsExt;
 
+use http::{Method, Request, StatusCode};
+use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::{API, OTHER, World};
+use super::{API, OTHER, World, get, send};
 use crate::gateway::process::{Gateway, client};
-use crate::wire::soon;
+use crate::gateway::tls::{Certified, Files};
+use crate::wire::{full, soon};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_authority_stays_the_same_and_its_key_is_its_owners_alone() {
@@ -85,4 +89,37 @@ async fn a_tunnel_shows_the_certificate_of_its_host_and_no_other() {
     let name = ServerName::try_from(OTHER).unwrap();
     let connecting = tunnels.connector("h2").connect(name, stream);
     soon("the handshake", connecting).await.unwrap_err();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_proxy_with_a_certificate_of_its_own_is_asked_by_tls() {
+    let world = World::new(&["good-1"]).await;
+    let (certified, files) = (Certified::new(), Files::of(world.home.path()));
+    certified.write(&files);
+    let mut tunnels = world.start(&files.arguments()).await;
+    let address = tunnels.gateway.address;
+    tunnels.gateway.says(&format!("  HTTPS_PROXY=https://credentials:TOKEN@{address}")).await;
+    let mut stream = certified.connect(address).await.unwrap();
+    let token = tunnels.basic();
+    let request =
+        format!("CONNECT {API}:443 HTTP/1.1\r\nhost: {API}\r\nproxy-authorization: {token}\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(soon("the head", stream.read_u8()).await.unwrap());
+    }
+    assert!(head.starts_with(b"HTTP/1.1 200 "));
+    let name = ServerName::try_from(API).unwrap();
+    let stream = tunnels.connector("http/1.1").connect(name, stream).await.unwrap();
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
+    tokio::spawn(connection);
+    let request = get("/a").body(full("")).unwrap();
+    assert_eq!(send(&mut sender, request).await, (200, "GET /a Bearer good-1-key\n".to_owned()));
+
+    // By HTTP/2 there would be another kind of tunnel.
+    let request = Request::builder().method(Method::CONNECT).uri(format!("https://{address}"));
+    let request = request.header("proxy-authorization", token).body(full("")).unwrap();
+    let response = soon("a response", certified.client().request(request)).await.unwrap();
+    assert_eq!(response.status(), StatusCode::NOT_IMPLEMENTED);
 }

@@ -81,12 +81,9 @@ impl Authority {
 }
 
 /// Serves each connection by itself.
-async fn listen<F: Future<Output = ()> + Send>(
+async fn listen<F: Future<Output = ()> + Send + 'static>(
     serve: impl Fn(TcpStream) -> F + Send + 'static,
-) -> SocketAddr
-where
-    F: 'static,
-{
+) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move {
@@ -214,8 +211,12 @@ impl Tunnels {
 
     /// Asks for a tunnel. Returns the head of the response, and the connection.
     async fn connect(&self, target: &str) -> (String, TcpStream) {
-        let token = STANDARD.encode(format!("credentials:{}", self.token));
-        self.ask(target, &format!("proxy-authorization: Basic {token}\r\n")).await
+        self.ask(target, &format!("proxy-authorization: {}\r\n", self.basic())).await
+    }
+
+    /// What a client shows to a proxy.
+    fn basic(&self) -> String {
+        format!("Basic {}", STANDARD.encode(format!("credentials:{}", self.token)))
     }
 
     /// Asks for a tunnel with these headers.

@@ -52,13 +52,10 @@ async fn what_each_side_sends_comes_as_it_is_and_so_does_its_end() {
     assert!(line.contains(&format!(" laptop CONNECT {server} 200 account=- ")), "{line}");
     assert!(line.ends_with(&format!(" bytes={} received={}", text.len(), text.len())), "{line}");
     // The first bytes may come with the request.
-    let token = base64::Engine::encode(
-        &base64::engine::general_purpose::STANDARD,
-        format!("credentials:{}", tunnels.token),
-    );
+    let token = tunnels.basic();
     let mut stream = TcpStream::connect(tunnels.gateway.address).await.unwrap();
     let request = format!(
-        "CONNECT {server} HTTP/1.1\r\nhost: {server}\r\nproxy-authorization: Basic {token}\r\n\r\nearly"
+        "CONNECT {server} HTTP/1.1\r\nhost: {server}\r\nproxy-authorization: {token}\r\n\r\nearly"
     );
     stream.write_all(request.as_bytes()).await.unwrap();
     stream.shutdown().await.unwrap();
