@@ -90,7 +90,9 @@ impl Exec {
         }
         if self.print {
             for (name, value) in &environment {
-                output::print(format_args!("{name}={}", value.shown()))?;
+                if let Some(value) = value.shown() {
+                    output::print(format_args!("{name}={value}"))?;
+                }
             }
             return Ok(failure::Exit::Done);
         }

@@ -14,13 +14,12 @@ use clap::{Args, Subcommand};
 use tokio::task::JoinSet;
 use tower_credentials::SecretString;
 
-use super::proxy::{TunnelOptions, hosts};
+use super::proxy::{self, TunnelOptions};
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
 use crate::gateway::{
-    AccessFormat, AccessLog, AllowedOrigin, Clients, ClientsFile, Forward, Gateway, Guard,
-    KeptAuthority, Listener, Others, Proxy, Route, Rules, Sending, ServeSettings, Server, Tls, Value,
-    proxy_url, routes, variables,
+    AccessFormat, AccessLog, AllowedOrigin, Clients, ClientsFile, Forward, Gateway, Guard, Listener,
+    Route, Rules, Sending, ServeSettings, Server, Tls, Value, routes, variables,
 };
 use crate::options::Global;
 use crate::output;
@@ -70,8 +69,7 @@ pub(crate) struct Serve {
     allow_origin: Vec<AllowedOrigin>,
     /// Be an HTTPS proxy, too: for tools that take no base URL
     ///
-    /// A client's tool names it as HTTPS_PROXY=http://credentials:TOKEN@HOST:PORT, and trusts the authority whose certificate
-    /// is shown at the start. Its requests to the providers' own hosts get accounts.
+    /// A client's tools name it as HTTPS_PROXY, as is shown at the start, and trust the authority that is named there.
     #[arg(long, conflicts_with = "open")]
     proxy: bool,
     #[command(flatten)]
@@ -148,14 +146,12 @@ impl Serve {
         let clients = Clients::new(file.read()?);
         let clients = if self.open { clients.open() } else { clients };
         let rules = signals.unless_one_comes(self.rules(&context)).await?;
-        let proxy = match self.proxy || settings.proxy {
-            true => Some(self.proxy(&context, &settings, &rules, &listeners, tls.is_some())?),
-            false => None,
-        };
+        let make = || self.tunnels.proxy(&context, &settings, &rules, &listeners, tls.is_some());
+        let proxy = (self.proxy || settings.proxy).then(make).transpose()?;
         self.say(&listeners, tls.is_some(), &rules, &file)?;
         let access = AccessLog::new(self.access_log);
-        let gateway = Gateway::new(rules, clients, access, self.sending.get());
-        let gateway = Arc::new(gateway.with_proxy(proxy));
+        let gateway =
+            Arc::new(Gateway::new(rules, clients, access, self.sending.get()).with_proxy(proxy));
         let mut reload = Reload::new(&context, file, certificate);
         let following = async {
             loop {
@@ -195,12 +191,7 @@ impl Serve {
     }
 
     fn check(&self, listen: SocketAddr, settings: &ServeSettings) -> Result<(), Failure> {
-        if self.open && settings.proxy {
-            return Err(Failure::usage(
-                "--open with `proxy = true` in the table [serve] of the settings: anybody could go anywhere by the proxy",
-            )
-            .way_out("leave out --open, and give each client a token: credentials client add NAME"));
-        }
+        proxy::check(self.open, settings)?;
         if listen.ip().is_loopback() {
             return Ok(());
         }
@@ -248,31 +239,6 @@ impl Serve {
             origins: [&*self.allow_origin, &settings.allow_origins].concat(),
         };
         Ok(Rules::new(routes, guard))
-    }
-
-    /// Makes the proxy, and says what to set in tools.
-    fn proxy<S>(
-        &self,
-        context: &Context,
-        settings: &ServeSettings,
-        rules: &Rules<S>,
-        listeners: &[Listener],
-        has_tls: bool,
-    ) -> Result<Proxy, Failure> {
-        let TunnelOptions { proxy_others, proxy_idle } = self.tunnels;
-        let others = proxy_others.or(settings.proxy_others).unwrap_or(Others::Public);
-        let kept = KeptAuthority::of(&context.places.vault);
-        let hosts = hosts(rules)?;
-        output::say(format_args!(
-            "Proxy for {}, with the authority {}",
-            hosts.iter().map(String::as_str).collect::<Vec<_>>().join(", "),
-            output::path(&kept.certificate)
-        ));
-        for address in listeners.iter().filter_map(|listener| listener.address().ok()) {
-            let scheme = if has_tls { "https" } else { "http" };
-            output::say(format_args!("  HTTPS_PROXY={}", proxy_url(scheme, address, "TOKEN")));
-        }
-        Proxy::new(kept.get(hosts)?, others, proxy_idle)
     }
 
     /// Says where it listens, and what to set in tools.
@@ -350,8 +316,8 @@ fn of_route<S>(route: &Route<S>, scheme: &str, address: SocketAddr) -> String {
     let base = format!("{scheme}://{host}{}", route.path());
     let variables =
         variables(route.provider(), &base, route.prefix(), &SecretString::from("TOKEN")).into_iter();
-    let shown = |value: &Value| value.expose().map_or_else(String::new, |text| text.to_string());
-    let variables = variables.map(|variable| format!("{}={}", variable.name, shown(&variable.value)));
+    let shown = |value: Value| value.expose().map(|text| text.to_string()).unwrap_or_default();
+    let variables = variables.map(|variable| format!("{}={}", variable.name, shown(variable.value)));
     format!("{base}  {}", variables.collect::<Vec<_>>().join(" "))
 }
 

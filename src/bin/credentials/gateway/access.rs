@@ -134,14 +134,19 @@ struct Noting {
 
 impl Seen {
     /// Begins to note a request.
-    pub(super) fn new(log: &AccessLog, method: &Method, path: &str, under_way: UnderWay) -> Self {
+    pub(super) fn new(
+        log: &AccessLog,
+        method: &Method,
+        path: impl FnOnce() -> String,
+        under_way: UnderWay,
+    ) -> Self {
         let noting = log.lines.is_some().then(|| {
             let entry = Entry {
                 at: humantime::format_rfc3339_millis(SystemTime::now()).to_string(),
                 client: None,
                 route: None,
                 method: method.to_string(),
-                path: path.to_owned(),
+                path: path(),
                 status: 0,
                 account: None,
                 attempts: None,

@@ -100,7 +100,7 @@ pub(super) async fn serve_http1<S: Forward>(
 ) {
     match http1(stream, gateway.clone(), Way::Address, end.clone()).await {
         Some(After::WebSocket(websocket)) => websocket.run().await,
-        Some(After::Tunnel(tunnel, seen)) => tunnel.run(seen, gateway, end).await,
+        Some(After::Tunnel(tunnel)) => tunnel.run(gateway, end).await,
         None => {}
     }
 }

@@ -131,18 +131,10 @@ impl<S: Forward> Gateway<S> {
         way: &Way,
         under_way: UnderWay,
     ) -> (Response<ResponseBody<S::Body>>, Option<After<S::Body>>) {
-        let mut seen = Seen::new(&self.access, request.method(), &way.named(&request), under_way);
+        let mut seen = Seen::new(&self.access, request.method(), || way.named(&request), under_way);
         if let (&Method::CONNECT, Way::Address, Some(proxy)) = (request.method(), way, &self.proxy) {
-            let opened = self.open(proxy, request, &mut seen).await;
-            seen.head(opened.as_ref().map_or_else(Response::status, |_| StatusCode::OK));
-            return match opened {
-                Ok(tunnel) => {
-                    let response = Response::new(Either::Left(Full::default()));
-                    let after = After::Tunnel(tunnel, seen);
-                    (response.map(|body| ResponseBody::own(body, Seen::default())), Some(after))
-                }
-                Err(own) => (own.map(|body| ResponseBody::own(body, seen)), None),
-            };
+            let (response, tunnel) = self.open(proxy, request, seen).await;
+            return (response, tunnel.map(After::Tunnel));
         }
         let is_head = request.method() == Method::HEAD;
         let answer = self.forwarded(request, way, &mut seen).await;
@@ -325,7 +317,7 @@ fn keep_together<S>(belongs: Option<Belongs>, route: &Route<S>, extensions: &mut
 /// What a connection carries after a response.
 enum After<B> {
     WebSocket(WebSocket<B>),
-    Tunnel(Tunnel, Seen),
+    Tunnel(Tunnel),
 }
 
 /// Why a response cannot go to the client as it came.

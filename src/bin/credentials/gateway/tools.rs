@@ -27,14 +27,14 @@ pub(crate) enum Value {
 }
 
 impl Value {
-    /// The value, without a token.
-    pub(crate) fn shown(&self) -> String {
-        match self {
+    /// The value without a token, to be shown; `None` if the variable is taken out.
+    pub(crate) fn shown(&self) -> Option<String> {
+        Some(match self {
             Self::Url(text) | Self::Text(text) => text.clone(),
             Self::Token(_) => "…".to_owned(),
             Self::Proxy(address, _) => proxy_url("http", *address, "…"),
-            Self::Unset => String::new(),
-        }
+            Self::Unset => return None,
+        })
     }
 
     /// The value for the environment of a process; `None` if the variable is taken out.

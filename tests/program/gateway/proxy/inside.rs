@@ -145,6 +145,31 @@ async fn the_rules_of_a_route_hold_for_the_paths_of_its_upstream() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_route_for_the_tunnels_host_is_for_all_of_its_paths() {
+    let world = World::new(&["good-1"]).await;
+    add_settings(
+        &world.home,
+        &format!(
+            "[[serve.route]]\npath = \"/only\"\nprovider = \"x\"\nhost = \"{API}\"\npaths = [\"/v1/chat\"]\n"
+        ),
+    );
+    let tunnels = world.start(&[]).await;
+    let mut sender = tunnels.http1().await;
+    for (path, status) in [
+        ("/v1/chat", 200),
+        ("/v1/chat?a=b", 200),
+        ("/v1/files", 403),
+        ("/v1/ch%61t", 403),
+        ("//v1/chat", 403),
+        ("/only/v1/chat", 403),
+        ("/x/v1/files", 403),
+    ] {
+        let request = get(path).body(full("")).unwrap();
+        assert_eq!(send(&mut sender, request).await.0, status, "{path}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn all_origins_of_the_provider_are_served_each_as_itself() {
     let world = World::new(&["good-1"]).await;
     // The second one is on loopback, and nothing listens there.

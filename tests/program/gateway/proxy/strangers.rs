@@ -3,8 +3,11 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
 use super::{API, OTHER, World};
 use crate::gateway::process::{Gateway, client};
+use crate::wire::soon;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_a_clients_token_there_is_no_tunnel() {
@@ -131,4 +134,20 @@ async fn a_proxy_without_tokens_is_refused() {
     world.home.run(["serve", "--open"]).code(2).says("proxy = true").says("client add");
     world.settings("proxy_others = \"all\"\n");
     world.home.run(["serve"]).code(2).says("line 6").says("`tunnel`, `public`, `refuse`");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_handshake_that_does_not_go_on_ends_the_tunnel() {
+    let world = World::new(&["good-1"]).await;
+    let tunnels = world.start(&[]).await;
+    for bytes in [&[22, 3, 1][..], b"GET / HTTP/1.1\r\n\r\n", b""] {
+        let mut stream = tunnels.open(&format!("{API}:443")).await;
+        stream.write_all(bytes).await.unwrap();
+        if bytes.is_empty() {
+            stream.shutdown().await.unwrap();
+        }
+        // At most an alert comes before it.
+        soon("its end", stream.read_to_end(&mut Vec::new())).await.unwrap_or(0);
+    }
+    assert_eq!(world.net.asked(), [""; 0]);
 }

@@ -48,12 +48,15 @@ impl Proxied {
         builder.prefix("credentials-");
         #[cfg(unix)]
         builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o700));
+        let place = output::path(&std::env::temp_dir());
+        let unusable =
+            |failure: Failure| failure.way_out("name another directory in the variable TMPDIR");
         let directory = builder.tempdir().map_err(|error| {
-            let place = std::env::temp_dir();
-            Failure::failed(format!("could not make a directory in {}", output::path(&place)))
-                .because(error)
-                .way_out("name another directory in the variable TMPDIR")
+            unusable(Failure::failed(format!("could not make a directory in {place}")).because(error))
         })?;
+        if directory.path().to_str().is_none() {
+            return Err(unusable(Failure::failed(format!("the name of {place} is not Unicode"))));
+        }
         Ok((Self { directory }, authority))
     }
 

@@ -18,18 +18,22 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use http::{Request, StatusCode, Version};
+use http::{Request, Response, StatusCode, Version};
+use http_body_util::Full;
 use hyper::body::{Body, Incoming};
+use hyper::upgrade::OnUpgrade;
 
 use super::Gateway;
 use super::access::Seen;
+use super::body::ResponseBody;
 use super::clients::Client;
 use super::forward::Upstream;
-use super::responses::{self, Own};
+use super::responses::{self, Own, OwnBody};
 use super::route::{Forward, Route};
 use super::token::{self, TokenHash};
 use crate::failure::Failure;
 use outside::{NoConnection, Outside};
+use tunnel::To;
 
 pub(crate) use authority::{Authority, OF_A_RUN};
 pub(crate) use kept::KeptAuthority;
@@ -96,13 +100,34 @@ impl Way {
 }
 
 impl<S: Forward> Gateway<S> {
-    /// Opens a tunnel, or says why not.
+    /// Returns the response to a CONNECT, and the tunnel if there is one.
     pub(super) async fn open(
+        &self,
+        proxy: &Arc<Proxy>,
+        request: Request<Incoming>,
+        mut seen: Seen,
+    ) -> (Response<ResponseBody<S::Body>>, Option<Tunnel>) {
+        match self.leading(proxy, request, &mut seen).await {
+            Ok((client, to)) => {
+                seen.head(StatusCode::OK);
+                let response =
+                    Response::new(ResponseBody::own(OwnBody::Left(Full::default()), Seen::default()));
+                (response, Some(Tunnel { client, to, seen }))
+            }
+            Err(own) => {
+                seen.head(own.status());
+                (own.map(|body| ResponseBody::own(body, seen)), None)
+            }
+        }
+    }
+
+    /// Returns where a tunnel leads, or why there is none.
+    async fn leading(
         &self,
         proxy: &Arc<Proxy>,
         mut request: Request<Incoming>,
         seen: &mut Seen,
-    ) -> Result<Tunnel, Own> {
+    ) -> Result<(OnUpgrade, To), Own> {
         let rules = self.rules();
         rules.check_connect(&request)?;
         let token = token::of_proxy(request.headers());
@@ -125,7 +150,7 @@ impl<S: Forward> Gateway<S> {
                 }
             })?;
             seen.keep(place);
-            return Ok(Tunnel::to_other(upgrade, stream, proxy.idle));
+            return Ok((upgrade, To::Other { stream, idle: proxy.idle }));
         }
         let upstream = target.origin().parse().ok().and_then(|endpoint| Upstream::new(&endpoint));
         let acceptor = match proxy.authority.vouches_for(target.host()) {
@@ -140,8 +165,8 @@ impl<S: Forward> Gateway<S> {
             );
             return Err(responses::refused(StatusCode::SERVICE_UNAVAILABLE, "no_certificate", message));
         };
-        let inside = Inside { target, upstream, token };
-        Ok(Tunnel::to_upstream(upgrade, acceptor, inside, proxy.clone()))
+        let inside = Arc::new(Inside { target, upstream, token });
+        Ok((upgrade, To::Upstream { acceptor, inside, proxy: proxy.clone() }))
     }
 }
 

@@ -25,39 +25,24 @@ const ENDING: Duration = Duration::from_secs(2);
 
 /// A tunnel, once its client knows that it is there.
 pub(crate) struct Tunnel {
-    client: OnUpgrade,
-    to: To,
+    pub(super) client: OnUpgrade,
+    pub(super) to: To,
+    /// Notes the bytes of one to another host. Requests to an upstream are noted one by one.
+    pub(super) seen: Seen,
 }
 
-enum To {
+/// Where it leads.
+pub(super) enum To {
     Upstream { acceptor: TlsAcceptor, inside: Arc<Inside>, proxy: Arc<Proxy> },
     Other { stream: TcpStream, idle: Duration },
 }
 
 impl Tunnel {
-    pub(super) fn to_upstream(
-        client: OnUpgrade,
-        acceptor: TlsAcceptor,
-        inside: Inside,
-        proxy: Arc<Proxy>,
-    ) -> Self {
-        Self { client, to: To::Upstream { acceptor, inside: Arc::new(inside), proxy } }
-    }
-
-    pub(super) fn to_other(client: OnUpgrade, stream: TcpStream, idle: Duration) -> Self {
-        Self { client, to: To::Other { stream, idle } }
-    }
-
-    /// Serves it to its end. `seen` notes the bytes of one to another host; requests to an upstream are noted one by one.
-    pub(crate) async fn run<S: Forward>(
-        self,
-        mut seen: Seen,
-        gateway: Arc<Gateway<S>>,
-        end: watch::Receiver<bool>,
-    ) {
+    /// Serves it to its end.
+    pub(crate) async fn run<S: Forward>(mut self, gateway: Arc<Gateway<S>>, end: watch::Receiver<bool>) {
         match self.to {
             To::Upstream { acceptor, inside, proxy } => {
-                seen.forget();
+                self.seen.forget();
                 let Ok(client) = self.client.await else { return };
                 let handshake = acceptor.accept(TokioIo::new(client));
                 match tokio::time::timeout(HANDSHAKE, handshake).await {
@@ -72,7 +57,7 @@ impl Tunnel {
             }
             To::Other { stream, idle } => {
                 let Ok(client) = self.client.await else { return };
-                join(client, stream, Passed::new(seen), idle, end).await;
+                join(client, stream, Passed::new(self.seen), idle, end).await;
             }
         }
     }
