@@ -10,3 +10,4 @@ mod page;
 mod programs;
 mod python;
 mod vendor;
+mod versions;

@@ -71,4 +71,8 @@ async fn a_page_of_a_stranger_gets_nothing_sent() {
     // The same from a page of its own.
     let ends = browse(&alone, &home, &gateway, &["own_page"], &[]).await;
     assert_eq!(ends.said("own_page"), "GET /v1/models Bearer good-1-key\n");
+    // Most of what the stranger has tried has come as far as the gateway.
+    let seen = gateway.stop().await.stdout;
+    let refused = seen.lines().filter(|line| line.contains(" 403 ")).count();
+    assert!(refused >= 15, "{refused}: {seen}");
 }
