@@ -31,7 +31,9 @@ async fn ai_with_a_clients_token_at_an_https_address() {
     let token = client(&home, &["laptop"]);
     let gateway = Gateway::start(&home, &files.arguments()).await;
     let mut command = home.command_of("node");
-    command.arg(alone.script("ai_sdk.mjs")).args(["openai_chat=limited-for-a", "openai_stream=limited-for-a"]);
+    command
+        .arg(alone.script("ai_sdk.mjs"))
+        .args(["openai_chat=limited-for-a", "openai_stream=limited-for-a"]);
     command.env("NODE_EXTRA_CA_CERTS", certified.write_authority(&home));
     command.env("OPENAI_BASE_URL", format!("https://{}/openai/v1", gateway.address));
     command.env("OPENAI_API_KEY", &token);

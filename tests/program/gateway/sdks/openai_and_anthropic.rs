@@ -5,7 +5,7 @@ use super::ends::Ends;
 use super::vendor::Vendor;
 
 /// What each of the two does in one process.
-const SCENARIOS: [&str; 11] = [
+const SCENARIOS: [&str; 12] = [
     "chat=limited-for-a",
     "stream=limited-for-a",
     "tools=limited-for-a",
@@ -13,6 +13,7 @@ const SCENARIOS: [&str; 11] = [
     "chat=refused-for-a",
     "chat",
     "stream=cut-off",
+    "chat=cut-off-as-a-whole",
     "chat=used-up-5",
     "chat=used-up-25",
     "chat=used-up-3600",
@@ -27,6 +28,8 @@ fn check(vendor: &Vendor, ends: &Ends) {
     assert_eq!(ends.said("at_once=limited-for-a-at-once"), "{'hello from b': 200}");
     // What one model is limited or refused for is no word about the account.
     assert_eq!(ends.said("chat"), "hello from a");
+    // The SDK asks again for what it has nothing of yet.
+    assert_eq!(ends.said("chat=cut-off-as-a-whole"), "hello from a");
     // The SDK waits for a few seconds, as the vendor says.
     assert_eq!(ends.said("chat=used-up-5"), "hello from a");
     assert!((4.5..8.).contains(&ends.seconds("chat=used-up-5")), "{ends:#?}");

@@ -34,7 +34,7 @@ impl Plan {
             Some(seconds) => Self::Limited(seconds.unwrap()),
             None if account == "a" && is_limited_for_a(model) => Self::Limited(3600),
             None if model == "refused-for-a" && account == "a" => Self::Refused,
-            None if model == "cut-off" => Self::CutOff,
+            None if model.starts_with("cut-off") => Self::CutOff,
             None => Self::Well,
         }
     }
