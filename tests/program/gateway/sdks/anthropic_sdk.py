@@ -30,8 +30,8 @@ def tools(model="any"):
     return ask()[0].text
 
 
-def upload(bytes):
-    file = client.beta.files.upload(file=("file", scenarios.pattern(bytes), "text/plain"))
+def upload(length):
+    file = client.beta.files.upload(file=("file", scenarios.file_of(length), "text/plain"))
     return f"{file.size_bytes >> 20} MiB to {file.filename}"
 
 

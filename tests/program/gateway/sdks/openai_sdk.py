@@ -49,8 +49,8 @@ def tools_in_chat_completions(model="any"):
     return client.chat.completions.create(model=model, messages=messages, tools=tools).choices[0].message.content
 
 
-def upload(bytes):
-    file = client.files.create(file=("file", scenarios.pattern(bytes)), purpose="user_data")
+def upload(length):
+    file = client.files.create(file=("file", scenarios.file_of(length)), purpose="user_data")
     return f"{file.bytes >> 20} MiB to {file.filename}"
 
 

@@ -1,5 +1,6 @@
 """Runs the scenarios that the arguments name, such as `chat` or `chat=MODEL`, and prints how each ended."""
 
+import io
 import json
 import sys
 import time
@@ -21,13 +22,5 @@ def weather(city):
     return "sunny" if city == "Paris" else "unknown"
 
 
-def pattern(bytes):
-    """A file of so many bytes, which no memory holds twice."""
-    import tempfile
-
-    file = tempfile.TemporaryFile()
-    piece = b"x" * (1 << 20)
-    for _ in range(int(bytes) >> 20):
-        file.write(piece)
-    file.seek(0)
-    return file
+def file_of(length):
+    return io.BytesIO(b"x" * int(length))
