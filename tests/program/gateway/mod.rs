@@ -13,6 +13,8 @@ mod process;
 mod proxy;
 mod responses;
 mod routes;
+#[cfg(target_os = "linux")]
+mod sdks;
 mod signals;
 mod smuggling;
 mod starting;

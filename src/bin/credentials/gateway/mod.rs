@@ -221,6 +221,7 @@ impl<S: Forward> Gateway<S> {
         seen.route(&route.path);
         let path = head.uri.path().to_owned();
         let (upstream, rest) = way.leads(route, &path);
+        let rest = &*rest;
         if !route.settings.allows(&head.method, rest) {
             let message = format!("the route {} does not allow {} {rest}", route.path, head.method);
             return Err(responses::lasting_error(StatusCode::FORBIDDEN, "permission_error", message));

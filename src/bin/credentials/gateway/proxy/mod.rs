@@ -14,6 +14,7 @@ mod outside;
 mod target;
 mod tunnel;
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -85,15 +86,22 @@ impl Way {
     }
 
     /// Where a route leads a request, and with which path.
-    pub(super) fn leads<'a, S>(&'a self, route: &'a Route<S>, path: &'a str) -> (&'a Upstream, &'a str) {
+    pub(super) fn leads<'a, S>(
+        &'a self,
+        route: &'a Route<S>,
+        path: &'a str,
+    ) -> (&'a Upstream, Cow<'a, str>) {
         match self {
-            Self::Address => (&route.upstream, route.settings.path.rest_of(path).unwrap_or_default()),
+            Self::Address => {
+                let rest = route.settings.path.rest_of(path).unwrap_or_default();
+                (&route.upstream, route.meant_path(rest))
+            }
             Self::Tunnel(inside) => {
                 let upstream = match &route.settings.upstream {
                     Some(_) => &route.upstream,
                     None => &inside.upstream,
                 };
-                (upstream, route.rest_inside(&inside.target, path).unwrap_or_default())
+                (upstream, route.rest_inside(&inside.target, path).unwrap_or_default().into())
             }
         }
     }
