@@ -25,6 +25,8 @@ use crate::BoxError;
 use crate::connect::{EarlyResponse, EarlyResponseLayer};
 use proxy::ProxyConnector;
 
+pub use proxy::Proxies;
+
 /// hyper-util's HTTP/1.1 client over rustls, with the machine's proxies and certificates.
 ///
 /// It doesn't follow redirects, which would carry credentials along. Clones share its connections. If the server refuses an

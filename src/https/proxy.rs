@@ -1,6 +1,7 @@
 //! Connections, through the system's proxy for the host if there is one.
 
 use std::ffi::OsString;
+use std::fmt;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -51,6 +52,45 @@ impl ProxyConnector {
         direct.set_keepalive(Some(KEEPALIVE));
         Self { direct, proxies: Arc::new(proxies) }
     }
+
+    /// Connects by the proxy for a URI, if there is one.
+    fn through_proxy(&self, to: &Uri) -> Option<Connecting> {
+        let is_https = to.scheme() == Some(&Scheme::HTTPS);
+        let proxy = is_https.then(|| self.proxies.intercept(to)).flatten()?;
+        Some(through(&proxy, &self.direct, to.clone()))
+    }
+}
+
+/// The machine's proxies, as an [`HttpsClient`](super::HttpsClient) takes them, for a program that makes connections of its
+/// own.
+#[derive(Clone)]
+pub struct Proxies(ProxyConnector);
+
+impl Proxies {
+    /// Reads the proxies of the environment, or else of the system's settings.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::InvalidInput`] if a variable is not a proxy's address: requests must not bypass it.
+    pub fn of_the_system() -> io::Result<Self> {
+        ProxyConnector::of_the_system().map(Self)
+    }
+
+    /// Connects to the host of a URI by the proxy for it. Returns `None` if there is none, so that the host is to be
+    /// connected to directly. Only `https` has proxies.
+    pub fn connect(
+        &self,
+        to: &Uri,
+    ) -> Option<impl Future<Output = Result<TcpStream, BoxError>> + Send + use<>> {
+        let connecting = self.0.through_proxy(to)?;
+        Some(async move { Ok(connecting.await?.into_inner()) })
+    }
+}
+
+impl fmt::Debug for Proxies {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // A proxy's address may have a password in it.
+        f.debug_struct("Proxies").finish_non_exhaustive()
+    }
 }
 
 /// Refuses a variable that the matcher would ignore, because the request would then bypass a proxy that somebody has set. The
@@ -94,14 +134,10 @@ impl Service<Uri> for ProxyConnector {
     }
 
     fn call(&mut self, to: Uri) -> Connecting {
-        let proxy = (to.scheme() == Some(&Scheme::HTTPS)).then(|| self.proxies.intercept(&to)).flatten();
-        match proxy {
-            Some(proxy) => through(&proxy, &self.direct, to),
-            None => {
-                let connecting = self.direct.call(to);
-                Box::pin(async move { Ok(connecting.await?) })
-            }
-        }
+        self.through_proxy(&to).unwrap_or_else(|| {
+            let connecting = self.direct.call(to);
+            Box::pin(async move { Ok(connecting.await?) })
+        })
     }
 }
 

@@ -186,6 +186,10 @@ impl Provider for GenericProvider {
         self.origins.first()
     }
 
+    fn origins(&self) -> Vec<Origin> {
+        self.origins.clone()
+    }
+
     fn headers(&self, credential: &Credential) -> Result<CredentialHeaders, UnusableSecret> {
         let header = match (&self.oauth_token, credential.secret.kind()) {
             (Some(header), Kind::OAuth | Kind::Mcp) => header,

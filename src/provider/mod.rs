@@ -72,6 +72,12 @@ pub trait Provider: Send + Sync + 'static {
         None
     }
 
+    /// Returns all origins that it trusts, by which a proxy knows whose requests are its own. Defaults to
+    /// [`origin`](Self::origin) alone.
+    fn origins(&self) -> Vec<Origin> {
+        self.origin().cloned().into_iter().collect()
+    }
+
     /// Returns the headers that apply a credential. The pool marks those sensitive that contain the token verbatim; mark one
     /// that contains it in another form, such as base64, yourself.
     ///
@@ -188,6 +194,10 @@ impl<P: Provider + ?Sized> Provider for Arc<P> {
 
     fn origin(&self) -> Option<&Origin> {
         (**self).origin()
+    }
+
+    fn origins(&self) -> Vec<Origin> {
+        (**self).origins()
     }
 
     fn headers(&self, credential: &Credential) -> Result<CredentialHeaders, UnusableSecret> {

@@ -97,6 +97,10 @@ impl Provider for Configured {
         self.origins.first().or_else(|| self.inner.origin())
     }
 
+    fn origins(&self) -> Vec<Origin> {
+        self.origins.iter().cloned().chain(self.inner.origins()).collect()
+    }
+
     fn headers(&self, credential: &Credential) -> Result<CredentialHeaders, UnusableSecret> {
         self.inner.headers(credential)
     }

@@ -287,6 +287,7 @@ macro_rules! adapter {
             fn origin(&self) -> Option<&crate::provider::Origin> {
                 self.0.origins.first()
             }
+            fn origins(&self) -> Vec<crate::provider::Origin> { self.0.origins.clone() }
 
             fn headers(
                 &self,

@@ -11,9 +11,12 @@ mod exec;
 mod explained;
 mod forwarding;
 mod process;
+mod proxy;
 mod reloading;
 mod responses;
 mod routes;
+#[cfg(target_os = "linux")]
+mod sdks;
 mod signals;
 mod smuggling;
 mod starting;

@@ -28,7 +28,7 @@ enum Told {
 
 /// An upstream that says back what it is told over a WebSocket. A token with `limited` in it gets a 429.
 pub(crate) struct Echo {
-    address: SocketAddr,
+    pub(crate) address: SocketAddr,
     told: mpsc::UnboundedReceiver<Told>,
 }
 

@@ -1,5 +1,7 @@
 //! `exec`: runs a tool with all accounts behind it.
 
+mod proxied;
+
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::process::ExitStatus;
@@ -9,16 +11,18 @@ use clap::Args;
 use tokio::process::{Child, Command};
 use tower_credentials::SecretString;
 
+use super::proxy::TunnelOptions;
 use super::serve::SendingOptions;
 use crate::context::Context;
 use crate::failure::{self, Failure};
 use crate::gateway::{
-    AccessFormat, AccessLog, ClientRecord, Clients, Forward, Gateway, Guard, Listener, Route, Rules,
-    Server, TokenHash, Value, generate_token, is_gateway_token, routes, variables,
+    AccessFormat, AccessLog, ClientRecord, Clients, Forward, Gateway, Guard, Listener, Others, Proxy,
+    Route, Rules, Server, TokenHash, Value, generate_token, is_gateway_token, routes, variables,
 };
 use crate::output;
 use crate::signals::Interrupts;
 use crate::time::now;
+use proxied::Proxied;
 
 /// The most connections of one command.
 const MAX_CONNECTIONS: usize = 1024;
@@ -36,6 +40,7 @@ const MAX_CONNECTIONS: usize = 1024;
 Examples:
   credentials exec -- llm 'hello'
   credentials exec anthropic -- claude
+  credentials exec --proxy -- a-tool-without-a-base-url
   credentials exec --print"
 )]
 pub(crate) struct Exec {
@@ -45,6 +50,14 @@ pub(crate) struct Exec {
     /// Only show the variables that the command would get
     #[arg(long)]
     print: bool,
+    /// Be the command's HTTPS proxy: for tools that take no base URL
+    ///
+    /// The variables name a proxy and an authority of this run in place of base URLs. Requests to the providers' own hosts get
+    /// accounts, and other connections pass untouched. The keys in the variables are placeholders.
+    #[arg(long)]
+    proxy: bool,
+    #[command(flatten)]
+    tunnels: TunnelOptions,
     #[command(flatten)]
     sending: SendingOptions,
     /// The command and its arguments
@@ -68,35 +81,42 @@ impl Exec {
         let token = generate_token().map_err(|error| {
             Failure::failed("the system gave no random numbers for a token").because(error)
         })?;
-        let environment = environment(&routes, &format!("http://{address}"), &token);
+        let mut environment = environment(&routes, &format!("http://{address}"), &token);
+        let rules = Rules::new(routes, Guard::default());
+        // Its files stay until the command has ended.
+        let proxied = self.proxy.then(|| Proxied::new(&rules)).transpose()?;
+        if let Some((files, authority)) = &proxied {
+            environment = files.environment(&rules, authority, address, &token)?;
+        }
         if self.print {
             for (name, value) in &environment {
-                let shown = match value {
-                    Value::Url(url) => url,
-                    Value::Token(_) => "…",
-                };
-                output::print(format_args!("{name}={shown}"))?;
+                if let Some(value) = value.shown() {
+                    output::print(format_args!("{name}={value}"))?;
+                }
             }
             return Ok(failure::Exit::Done);
         }
         let [program, arguments @ ..] = &*self.command else {
             return Err(Failure::usage("there is no command to run"));
         };
-        let rules = Rules::new(routes, Guard::default());
+        let (_files, authority) = proxied.unzip();
+        let TunnelOptions { proxy_others, proxy_idle } = self.tunnels;
+        let others = proxy_others.unwrap_or(Others::Tunnel);
+        let proxy = authority.map(|authority| Proxy::new(authority, others, proxy_idle)).transpose()?;
         let clients = Clients::of_command(client(&token));
         let access = AccessLog::new(AccessFormat::Off);
-        let gateway = Arc::new(Gateway::new(rules, clients, access, sending));
+        let gateway = Arc::new(Gateway::new(rules, clients, access, sending).with_proxy(proxy));
         let serving = tokio::spawn(Server::new(listener, MAX_CONNECTIONS, None).run(gateway.clone()));
         let mut command = Command::new(program);
         command.args(arguments);
         without_secrets(context, &mut command);
+        past_proxies(&mut command);
         for (name, value) in &environment {
-            match value {
-                Value::Url(url) => command.env(name, url),
-                Value::Token(token) => command.env(name, token.expose()),
+            match value.expose() {
+                Some(value) => command.env(name, &*value),
+                None => command.env_remove(name),
             };
         }
-        past_proxies(&mut command);
         let child = command.spawn().map_err(|error| not_run(program, &error))?;
         let status = wait(child, &mut signals).await;
         gateway.end();

@@ -16,6 +16,8 @@ pub(crate) mod migrate;
 pub(crate) mod models;
 pub(crate) mod order;
 pub(crate) mod providers;
+#[cfg(feature = "serve")]
+mod proxy;
 pub(crate) mod quota;
 pub(crate) mod rename;
 #[cfg(feature = "serve")]

@@ -14,6 +14,7 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 use tokio::task::JoinSet;
 
+use super::proxy::{self, TunnelOptions};
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
 use crate::gateway::{
@@ -67,6 +68,13 @@ pub(crate) struct Serve {
     /// origin `null` with a sandboxed frame, so `null` allows all pages.
     #[arg(long, value_name = "ORIGIN,…", value_delimiter = ',')]
     allow_origin: Vec<AllowedOrigin>,
+    /// Be an HTTPS proxy, too: for tools that take no base URL
+    ///
+    /// A client's tools name it as HTTPS_PROXY, as is shown at the start, and trust the authority that is named there.
+    #[arg(long, conflicts_with = "open")]
+    proxy: bool,
+    #[command(flatten)]
+    tunnels: TunnelOptions,
     #[command(flatten)]
     tls: TlsOptions,
     #[command(flatten)]
@@ -78,7 +86,7 @@ pub(crate) struct Serve {
     #[arg(long, value_name = "N", default_value = "4096", value_parser = numbers::count::<NonZeroUsize>)]
     max_connections: NonZeroUsize,
     /// How long requests under way may go on after the first signal, in seconds
-    #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds)]
+    #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = numbers::seconds)]
     drain: Duration,
 }
 
@@ -98,12 +106,12 @@ pub(crate) struct SendingOptions {
     #[arg(long, value_name = "BYTES", default_value_t = 2 * 1024 * 1024, value_parser = numbers::bytes)]
     replay: u64,
     /// How long to wait for the head of a response, in seconds; then 504
-    #[arg(long, value_name = "SECONDS", default_value = "600", value_parser = seconds)]
+    #[arg(long, value_name = "SECONDS", default_value = "600", value_parser = numbers::seconds)]
     timeout: Duration,
     /// Tell tools not to try again if every account is limited for longer than this, in seconds
     ///
     /// SDKs sleep silently for as long as `retry-after` says.
-    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = any_seconds)]
+    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = numbers::any_seconds)]
     no_retry_beyond: Duration,
 }
 
@@ -128,7 +136,7 @@ impl Serve {
             return Ok(Exit::Done);
         }
         let listen = self.listen.or(settings.listen).unwrap_or(LISTEN);
-        self.check(listen)?;
+        self.check(listen, &settings)?;
         let mut certificate = self.tls.files(&settings, &context.places.config)?;
         let read = certificate.as_mut().map(|files| files.read()).transpose()?;
         let tls = read.map(Tls::new).transpose()?.map(Arc::new);
@@ -141,13 +149,16 @@ impl Serve {
         let clients = Clients::new(known);
         let clients = if self.open { clients.open() } else { clients };
         let rules = signals.unless_one_comes(self.rules(&context)).await?;
+        let make = || self.tunnels.proxy(&context, &settings, &rules, &listeners, tls.is_some());
+        let proxy = (self.proxy || settings.proxy).then(make).transpose()?;
         // Before anybody hears that it runs.
         let mut reload = Reload::new(&context, file, certificate);
         self.say(&listeners, tls.is_some(), &rules, has_clients);
         let scheme = if tls.is_some() { "https" } else { "http" };
         let address = listeners.iter().find_map(|listener| listener.address().ok()).unwrap_or(listen);
         let access = AccessLog::new(self.access_log);
-        let gateway = Arc::new(Gateway::new(rules, clients, access, self.sending.get()));
+        let gateway =
+            Arc::new(Gateway::new(rules, clients, access, self.sending.get()).with_proxy(proxy));
         let following = async {
             loop {
                 match reload.next().await {
@@ -188,7 +199,8 @@ impl Serve {
         Ok(Exit::Ended)
     }
 
-    fn check(&self, listen: SocketAddr) -> Result<(), Failure> {
+    fn check(&self, listen: SocketAddr, settings: &ServeSettings) -> Result<(), Failure> {
+        proxy::check(self.open, settings)?;
         if listen.ip().is_loopback() {
             return Ok(());
         }
@@ -311,18 +323,6 @@ impl Serve {
             () = too_late => output::warn("requests that were under way are broken off"),
         }
     }
-}
-
-pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
-    match text.parse() {
-        Ok(seconds @ 1..) => Ok(Duration::from_secs(seconds)),
-        _ => Err("it must be a whole number of seconds, from 1 on".to_owned()),
-    }
-}
-
-fn any_seconds(text: &str) -> Result<Duration, String> {
-    let seconds = text.parse().map_err(|_| "it must be a whole number of seconds".to_owned())?;
-    Ok(Duration::from_secs(seconds))
 }
 
 const AFTER_HELP: &str = "\

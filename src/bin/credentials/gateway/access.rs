@@ -80,7 +80,7 @@ pub(super) struct Entry {
     #[serde(rename = "total_ms")]
     total: Millis,
     bytes: u64,
-    /// How much the client has sent over a WebSocket.
+    /// How much the client has sent over a WebSocket or a tunnel.
     #[serde(skip_serializing_if = "Option::is_none")]
     received_bytes: Option<u64>,
     is_whole: bool,
@@ -134,14 +134,19 @@ struct Noting {
 
 impl Seen {
     /// Begins to note a request.
-    pub(super) fn new(log: &AccessLog, method: &Method, path: &str, under_way: UnderWay) -> Self {
+    pub(super) fn new(
+        log: &AccessLog,
+        method: &Method,
+        path: impl FnOnce() -> String,
+        under_way: UnderWay,
+    ) -> Self {
         let noting = log.lines.is_some().then(|| {
             let entry = Entry {
                 at: humantime::format_rfc3339_millis(SystemTime::now()).to_string(),
                 client: None,
                 route: None,
                 method: method.to_string(),
-                path: path.to_owned(),
+                path: path(),
                 status: 0,
                 account: None,
                 attempts: None,
@@ -178,6 +183,11 @@ impl Seen {
         });
     }
 
+    /// It is no request of its own: others follow on its connection.
+    pub(super) fn forget(&mut self) {
+        self.noting = None;
+    }
+
     /// The response's head is there.
     pub(super) fn head(&mut self, status: StatusCode) {
         if let Some(noting) = &mut self.noting {
@@ -200,7 +210,7 @@ impl Seen {
         self.search.take_if(|search| !search.look(piece));
     }
 
-    /// What has passed over a WebSocket.
+    /// What has passed over a WebSocket or a tunnel.
     pub(super) fn passed(&mut self, sent: u64, received: u64) {
         self.note(|entry| {
             entry.bytes = sent;

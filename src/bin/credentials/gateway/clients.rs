@@ -152,6 +152,24 @@ impl Clients {
         }
     }
 
+    /// What to do without a token for a tunnel.
+    pub(super) fn proxy_advice(&self) -> &'static str {
+        match self.is_of_command {
+            true => {
+                "this is the proxy of `credentials exec`, for its command alone, whose HTTPS_PROXY names it"
+            }
+            false => {
+                "this proxy needs the token of a client: HTTPS_PROXY=http://credentials:TOKEN@HOST:PORT; `credentials client \
+                 add NAME` makes one"
+            }
+        }
+    }
+
+    /// What to do if the client that has opened a tunnel is not there any more.
+    pub(super) fn gone(&self) -> &'static str {
+        "the client that has opened this tunnel was removed"
+    }
+
     /// Whoever reaches the gateway may use it.
     pub(crate) fn open(mut self) -> Self {
         self.is_open = true;
@@ -171,14 +189,21 @@ impl Clients {
 
     /// Returns the sender of a request by the token in it.
     pub(super) fn sender(&self, headers: &HeaderMap, query: Option<&str>) -> Option<Sender> {
-        let known = self.known.read().unwrap_or_else(PoisonError::into_inner).clone();
         let mut found = None;
         for token in presented(headers, query) {
-            // All are compared, so that the time tells nothing.
-            for client in known.iter().filter(|client| client.record.token.is(&token)) {
-                found = Some(Sender::Client(client.clone()));
-            }
+            found = self.with(&token).map(Sender::Client).or(found);
         }
         found.or_else(|| self.is_open.then_some(Sender::Anybody))
+    }
+
+    /// Returns the client with this token.
+    pub(super) fn with(&self, token: &TokenHash) -> Option<Arc<Client>> {
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let mut found = None;
+        // All are compared, so that the time tells nothing.
+        for client in known.iter().filter(|client| client.record.token.is(token)) {
+            found = Some(client.clone());
+        }
+        found
     }
 }

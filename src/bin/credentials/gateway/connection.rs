@@ -15,10 +15,11 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio_io_timeout::TimeoutStream;
 
-use super::Gateway;
+use super::proxy::Way;
 use super::route::Forward;
 use super::tls::{H2, Tls};
 use super::under_way::Ending;
+use super::{After, Gateway};
 
 /// How long a connection may take to send the head of its next request, or be idle before it.
 const HEAD: Duration = Duration::from_secs(75);
@@ -27,7 +28,7 @@ const HEAD: Duration = Duration::from_secs(75);
 const FIRST_BYTE: Duration = Duration::from_secs(15);
 
 /// How long a TLS handshake may take.
-const HANDSHAKE: Duration = Duration::from_secs(10);
+pub(super) const HANDSHAKE: Duration = Duration::from_secs(10);
 
 /// How long a client may read nothing of a response that is there.
 const UNREAD: Duration = Duration::from_secs(120);
@@ -62,7 +63,7 @@ pub(super) async fn serve_tcp<S: Forward>(
     // Scanners and clients that do not know the certificate's authority are nothing to tell.
     let Ok(Ok(stream)) = handshake else { return };
     if stream.get_ref().1.alpn_protocol() == Some(H2) {
-        serve_http2(stream, gateway, end).await;
+        serve_http2(stream, gateway, Way::Address, end).await;
     } else {
         serve_http1(stream, gateway, end).await;
     }
@@ -91,22 +92,52 @@ async fn refuse_plain(stream: &mut TcpStream) -> io::Result<()> {
     stream.shutdown().await
 }
 
-/// Serves a connection by HTTP/1.1, and then the WebSocket that it may have become.
+/// Serves a connection by HTTP/1.1, and then what it may have become.
 pub(super) async fn serve_http1<S: Forward>(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     gateway: Arc<Gateway<S>>,
     end: watch::Receiver<bool>,
 ) {
+    match http1(stream, gateway.clone(), Way::Address, end.clone()).await {
+        Some(After::WebSocket(websocket)) => websocket.run().await,
+        Some(After::Tunnel(tunnel)) => tunnel.run(gateway, end).await,
+        None => {}
+    }
+}
+
+/// Serves what comes in a tunnel to a provider's host.
+pub(super) async fn serve_inside<S: Forward>(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    is_h2: bool,
+    gateway: Arc<Gateway<S>>,
+    way: Way,
+    end: watch::Receiver<bool>,
+) {
+    if is_h2 {
+        serve_http2(stream, gateway, way, end).await;
+    } else if let Some(After::WebSocket(websocket)) = http1(stream, gateway, way, end).await {
+        websocket.run().await;
+    }
+}
+
+/// Serves the requests of a connection by HTTP/1.1. Returns what it carries after them.
+async fn http1<S: Forward>(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    gateway: Arc<Gateway<S>>,
+    way: Way,
+    end: watch::Receiver<bool>,
+) -> Option<After<S::Body>> {
     let requests = gateway.under_way.of_connection();
     let stream = Ending::new(stream, requests.clone());
     let joined = Arc::new(Mutex::new(None));
     let (joining, counted) = (joined.clone(), requests.clone());
     let service = service_fn(move |request| {
         let (gateway, joined, under_way) = (gateway.clone(), joining.clone(), counted.begin());
+        let way = way.clone();
         async move {
-            let (response, websocket) = gateway.respond(request, under_way).await;
-            if websocket.is_some() {
-                *joined.lock().unwrap_or_else(PoisonError::into_inner) = websocket;
+            let (response, after) = gateway.respond(request, &way, under_way).await;
+            if after.is_some() {
+                *joined.lock().unwrap_or_else(PoisonError::into_inner) = after;
             }
             Ok::<_, Infallible>(response)
         }
@@ -123,22 +154,20 @@ pub(super) async fn serve_http1<S: Forward>(
         UpgradeableConnection::graceful_shutdown(connection);
     })
     .await;
-    let websocket = joined.lock().unwrap_or_else(PoisonError::into_inner).take();
-    if let Some(websocket) = websocket {
-        websocket.run().await;
-    }
+    joined.lock().unwrap_or_else(PoisonError::into_inner).take()
 }
 
 async fn serve_http2<S: Forward>(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     gateway: Arc<Gateway<S>>,
+    way: Way,
     end: watch::Receiver<bool>,
 ) {
     let requests = gateway.under_way.of_connection();
     let ends = requests.clone();
     let service = service_fn(move |request| {
-        let (gateway, one) = (gateway.clone(), requests.begin());
-        async move { Ok::<_, Infallible>(gateway.respond(request, one).await.0) }
+        let (gateway, way, one) = (gateway.clone(), way.clone(), requests.begin());
+        async move { Ok::<_, Infallible>(gateway.respond(request, &way, one).await.0) }
     });
     let connection = http2::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())
@@ -178,6 +207,6 @@ async fn drive<C: Future>(connection: C, end: impl Future<Output = ()>, stop: im
     }
 }
 
-async fn ended(mut end: watch::Receiver<bool>) {
+pub(super) async fn ended(mut end: watch::Receiver<bool>) {
     let _ = end.wait_for(|end| *end).await;
 }

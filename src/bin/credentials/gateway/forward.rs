@@ -2,7 +2,9 @@
 
 use std::fmt;
 
-use http::header::{ACCEPT_ENCODING, CONNECTION, COOKIE, EXPECT, HOST, TE, TRANSFER_ENCODING, UPGRADE};
+use http::header::{
+    ACCEPT_ENCODING, ALT_SVC, CONNECTION, COOKIE, EXPECT, HOST, TE, TRANSFER_ENCODING, UPGRADE,
+};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Uri, Version};
 use http_body::Body;
@@ -126,6 +128,8 @@ impl fmt::Display for Upstream {
 /// Turns the upstream's response into the client's.
 pub(super) fn response<B>(response: &mut Response<B>) {
     remove_hop_by_hop(response.headers_mut());
+    // It would lead the client past this server (RFC 7838, section 3).
+    response.headers_mut().remove(ALT_SVC);
     // This server has its own version.
     *response.version_mut() = Version::HTTP_11;
 }

@@ -23,6 +23,8 @@ pub(crate) struct Guard {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stranger {
     Host,
+    /// It takes the gateway for a proxy of plain HTTP.
+    PlainProxy,
     Page,
 }
 
@@ -31,6 +33,10 @@ impl Stranger {
         match self {
             Self::Host => {
                 "this request is for another host than this gateway; --allow-host adds a name of this machine"
+            }
+            Self::PlainProxy => {
+                "this request for another host asks a proxy of plain HTTP, and this gateway is none: with --proxy it takes \
+                 CONNECT, as tools send it for https:// if HTTPS_PROXY is set, and HTTP_PROXY is not"
             }
             Self::Page => {
                 "this request comes from a web page; --allow-origin opens the gateway to the pages of an origin"
@@ -42,11 +48,22 @@ impl Stranger {
 impl Guard {
     /// Checks that a request is for this machine, and not from a web page of another origin than those that are allowed.
     pub(super) fn check<B>(&self, request: &Request<B>) -> Result<(), Stranger> {
-        let headers = request.headers();
         let host = host(request);
         if !host.is_none_or(|host| self.is_ours(host)) {
-            return Err(Stranger::Host);
+            // HTTP/2 has the scheme in each request.
+            let is_proxied = request.version() < Version::HTTP_2 && request.uri().scheme().is_some();
+            return Err(if is_proxied { Stranger::PlainProxy } else { Stranger::Host });
         }
+        self.check_page(request.headers(), |origin| host.is_some_and(|host| is_same(origin, host)))
+    }
+
+    /// Checks that a request is not from a web page of another origin than those that are allowed. `is_own` says whether an
+    /// origin is that of the server itself.
+    pub(super) fn check_page(
+        &self,
+        headers: &HeaderMap,
+        is_own: impl Fn(&str) -> bool,
+    ) -> Result<(), Stranger> {
         let mut origins = headers.get_all(header::ORIGIN).iter().peekable();
         // Images, links and frames have no origin.
         if origins.peek().is_none() {
@@ -57,8 +74,7 @@ impl Guard {
         }
         let is_allowed = |origin: &HeaderValue| {
             let origin = origin.to_str().unwrap_or_default();
-            host.is_some_and(|host| is_same(origin, host))
-                || self.origins.iter().any(|allowed| allowed.contains(origin))
+            is_own(origin) || self.origins.iter().any(|allowed| allowed.contains(origin))
         };
         if origins.all(is_allowed) { Ok(()) } else { Err(Stranger::Page) }
     }

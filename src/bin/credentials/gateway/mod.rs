@@ -3,6 +3,7 @@
 //! Each file uses only those that come after it here:
 //!
 //! - `server`: where connections come from. `connection`: how each is served. `tls`: its TLS.
+//! - `proxy`: tunnels to the providers' own hosts.
 //! - `tools`: what tools are told. `accounts`: the routes to the accounts of a vault. `stored`: the file of the clients.
 //!   `settings`: the table `[serve]`.
 //! - this file: a request, from the client to the response.
@@ -32,6 +33,7 @@ mod guard;
 mod metrics;
 mod model;
 mod page;
+mod proxy;
 mod responses;
 mod route;
 mod rules;
@@ -60,6 +62,7 @@ use access::Seen;
 use body::{Received, ResponseBody, UploadError};
 use clients::{Client, Sender};
 use conversation::{Belongs, Made, Search};
+use proxy::{Tunnel, Way};
 use responses::{Own, OwnBody};
 use under_way::{Requests, UnderWay};
 use websocket::{Sides, WebSocket};
@@ -68,14 +71,15 @@ pub(crate) use access::{AccessFormat, AccessLog};
 pub(crate) use accounts::routes;
 pub(crate) use clients::{ClientRecord, Clients};
 pub(crate) use guard::{AllowedOrigin, Guard};
+pub(crate) use proxy::{Authority, KeptAuthority, OF_A_RUN, Others, Proxy, Target};
 pub(crate) use route::{Forward, Route, Sending};
 pub(crate) use rules::Rules;
 pub(crate) use server::{Listener, Server};
 pub(crate) use settings::ServeSettings;
 pub(crate) use stored::{ClientsFile, Stamp};
 pub(crate) use tls::{CertificateFiles, Named, Tls};
-pub(crate) use token::{TokenHash, generate as generate_token, is_gateway_token};
-pub(crate) use tools::{Value, variables};
+pub(crate) use token::{PLACEHOLDER, TokenHash, generate as generate_token, is_gateway_token};
+pub(crate) use tools::{Value, proxy_url, variables};
 
 /// Takes requests, and sends them on with an account.
 pub(crate) struct Gateway<S> {
@@ -86,6 +90,8 @@ pub(crate) struct Gateway<S> {
     made: Arc<Made>,
     /// The requests of all connections.
     under_way: Requests,
+    /// Whether it takes tunnels, too.
+    proxy: Option<Arc<Proxy>>,
     /// Whether it ends. Then responses end that would go on for ever.
     end: watch::Sender<bool>,
 }
@@ -94,7 +100,13 @@ impl<S> Gateway<S> {
     pub(crate) fn new(rules: Rules<S>, clients: Clients, access: AccessLog, sending: Sending) -> Self {
         let (end, _) = watch::channel(false);
         let (rules, made) = (RwLock::new(Arc::new(rules)), Arc::default());
-        Self { rules, clients, access, sending, made, under_way: Requests::default(), end }
+        let under_way = Requests::default();
+        Self { rules, clients, access, sending, made, under_way, proxy: None, end }
+    }
+
+    /// Takes tunnels, too.
+    pub(crate) fn with_proxy(self, proxy: Option<Proxy>) -> Self {
+        Self { proxy: proxy.map(Arc::new), ..self }
     }
 
     /// The rules now.
@@ -120,15 +132,20 @@ impl<S> Gateway<S> {
 }
 
 impl<S: Forward> Gateway<S> {
-    /// Returns the response to a request, and the WebSocket that its connection carries afterwards, if it is one.
+    /// Returns the response to a request, and what its connection carries afterwards, if that is something else.
     async fn respond(
         self: Arc<Self>,
         request: Request<Incoming>,
+        way: &Way,
         under_way: UnderWay,
-    ) -> (Response<ResponseBody<S::Body>>, Option<WebSocket<S::Body>>) {
-        let mut seen = Seen::new(&self.access, request.method(), request.uri().path(), under_way);
+    ) -> (Response<ResponseBody<S::Body>>, Option<After<S::Body>>) {
+        let mut seen = Seen::new(&self.access, request.method(), || way.named(&request), under_way);
+        if let (&Method::CONNECT, Way::Address, Some(proxy)) = (request.method(), way, &self.proxy) {
+            let (response, tunnel) = self.open(proxy, request, seen).await;
+            return (response, tunnel.map(After::Tunnel));
+        }
         let is_head = request.method() == Method::HEAD;
-        let answer = self.forwarded(request, &mut seen).await;
+        let answer = self.forwarded(request, way, &mut seen).await;
         seen.head(match &answer {
             Ok(Answer::Http(response)) => response.status(),
             Ok(Answer::WebSocket(response, _)) => response.status(),
@@ -144,7 +161,7 @@ impl<S: Forward> Gateway<S> {
             // The WebSocket is noted until it ends.
             Ok(Answer::WebSocket(response, sides)) => (
                 response.map(|body| ResponseBody::own(OwnBody::Left(body), Seen::default())),
-                Some(WebSocket::new(sides, seen)),
+                Some(After::WebSocket(WebSocket::new(sides, seen))),
             ),
             Err(own) => (own.map(|body| ResponseBody::own(body, seen)), None),
         }
@@ -154,19 +171,34 @@ impl<S: Forward> Gateway<S> {
     async fn forwarded(
         &self,
         mut request: Request<Incoming>,
+        way: &Way,
         seen: &mut Seen,
     ) -> Result<Answer<S::Body>, Own> {
         let rules = self.rules();
-        rules.check(&request)?;
-        let sender = self.clients.sender(request.headers(), request.uri().query());
+        let (sender, advice) = match way {
+            Way::Address => {
+                rules.check(&request)?;
+                let sender = self.clients.sender(request.headers(), request.uri().query());
+                (sender, self.clients.advice())
+            }
+            Way::Tunnel(inside) => {
+                rules.check_inside(&request, &inside.target)?;
+                (self.clients.with(&inside.token).map(Sender::Client), self.clients.gone())
+            }
+        };
         if let Some(client) = sender.as_ref().and_then(Sender::client) {
             seen.client(client.name());
         }
-        if let Some(own) = rules.administer(&request, sender.as_ref(), &self.end).await {
+        if matches!(way, Way::Address)
+            && let Some(own) = rules.administer(&request, sender.as_ref(), &self.end).await
+        {
             return Err(own);
         }
-        let Some(sender) = sender else { return Err(responses::unauthorized(self.clients.advice())) };
-        let routes = rules.routes_of(&request, &sender)?;
+        let Some(sender) = sender else { return Err(responses::unauthorized(advice)) };
+        let routes = match way {
+            Way::Address => rules.routes_of(&request, &sender)?,
+            Way::Tunnel(inside) => rules.routes_inside(&inside.target, request.uri().path(), &sender)?,
+        };
         // Without the upgrade it would be a different request, whose refusal would count against the account.
         let upgrade = match guard::asks_for_upgrade(request.headers()) {
             true if websocket::is_handshake(&request) => Some(hyper::upgrade::on(&mut request)),
@@ -174,7 +206,7 @@ impl<S: Forward> Gateway<S> {
             false => None,
         };
         let place = sender.client().map(|client| client.begin()).transpose().map_err(responses::busy)?;
-        let answer = self.send(&routes, request, sender.client(), upgrade, seen).await?;
+        let answer = self.send(&routes, request, way, sender.client(), upgrade, seen).await?;
         // The place is kept until the response or the WebSocket has ended.
         seen.keep(place.flatten());
         Ok(answer)
@@ -185,6 +217,7 @@ impl<S: Forward> Gateway<S> {
         &self,
         routes: &[&Route<S>],
         request: Request<Incoming>,
+        way: &Way,
         client: Option<&Arc<Client>>,
         upgrade: Option<OnUpgrade>,
         seen: &mut Seen,
@@ -195,7 +228,8 @@ impl<S: Forward> Gateway<S> {
         let route = rules::for_model(routes, &head.uri, body.beginning())?;
         seen.route(&route.path);
         let path = head.uri.path().to_owned();
-        let rest = route.settings.path.rest_of(&path).unwrap_or_default();
+        let (upstream, rest) = way.leads(route, &path);
+        let rest = &*rest;
         if !route.settings.allows(&head.method, rest) {
             let message = format!("the route {} does not allow {} {rest}", route.path, head.method);
             return Err(responses::lasting_error(StatusCode::FORBIDDEN, "permission_error", message));
@@ -207,7 +241,7 @@ impl<S: Forward> Gateway<S> {
         let belongs = conversation::of(&self.made, name, &head.headers, rest, body.beginning());
         keep_together(belongs, route, &mut head.extensions);
         let request = Request::from_parts(head, body.into_body(&route.provider));
-        let mut request = route.upstream.request(request, rest, query.as_deref()).map_err(|error| {
+        let mut request = upstream.request(request, rest, query.as_deref()).map_err(|error| {
             let message = format!("can't be forwarded: {error}");
             responses::refused(error.status(), "invalid_request_error", message)
         })?;
@@ -224,7 +258,7 @@ impl<S: Forward> Gateway<S> {
                 Ok(answer) => Ok(answer),
                 Err(Unusable::Limited(head)) => Err(responses::limited(head)),
                 Err(Unusable::StrangeUpgrade) => {
-                    let (response, message) = responses::strange_upgrade(&route.upstream);
+                    let (response, message) = responses::strange_upgrade(upstream);
                     warn(&response, &message);
                     Err(response)
                 }
@@ -235,7 +269,7 @@ impl<S: Forward> Gateway<S> {
                 Err(responses::error(StatusCode::BAD_REQUEST, "incomplete_request", message))
             }
             Err(error) => {
-                let (response, message) = responses::failure(&error, &route.upstream);
+                let (response, message) = responses::failure(&error, upstream);
                 warn(&response, &message);
                 Err(response)
             }
@@ -287,6 +321,12 @@ fn keep_together<S>(belongs: Option<Belongs>, route: &Route<S>, extensions: &mut
         }
         _ => {}
     }
+}
+
+/// What a connection carries after a response.
+enum After<B> {
+    WebSocket(WebSocket<B>),
+    Tunnel(Tunnel),
 }
 
 /// Why a response cannot go to the client as it came.

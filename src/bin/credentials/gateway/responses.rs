@@ -83,6 +83,16 @@ pub(super) fn unauthorized(advice: &str) -> Own {
     response
 }
 
+/// The response to a CONNECT without a client's token, with what to do.
+pub(super) fn proxy_unauthorized(advice: &str) -> Own {
+    let mut response =
+        refused(StatusCode::PROXY_AUTHENTICATION_REQUIRED, "authentication_error", advice);
+    // RFC 7617, section 2.
+    let challenge = HeaderValue::from_static("Basic realm=\"credentials\"");
+    response.headers_mut().insert(header::PROXY_AUTHENTICATE, challenge);
+    response
+}
+
 pub(super) fn busy(busy: Busy) -> Own {
     let (message, wait) = match busy {
         Busy::InFlight(bound) => {
@@ -145,9 +155,9 @@ pub(super) fn failure(failure: &BoxError, upstream: impl fmt::Display) -> (Own, 
     (error(StatusCode::BAD_GATEWAY, "upstream_unreachable", &message), message)
 }
 
-fn causes<'a>(
+pub(super) fn causes<'a>(
     error: &'a (dyn StdError + 'static),
-) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
+) -> impl Iterator<Item = &'a (dyn StdError + 'static)> + Clone {
     std::iter::successors(Some(error), |&error| error.source())
 }
 

@@ -1,5 +1,6 @@
 //! Which requests go where, with whose accounts.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,6 +20,7 @@ use tower_credentials::{
 
 use super::body::RequestBody;
 use super::forward::Upstream;
+use super::proxy::Target;
 use super::settings::RouteSettings;
 
 /// The client to all upstreams.
@@ -60,6 +62,47 @@ impl<S> Route<S> {
     /// The path that it puts before that of requests.
     pub(crate) fn prefix(&self) -> &str {
         self.upstream.prefix()
+    }
+
+    /// Whether its requests may go to this target.
+    pub(super) fn is_at(&self, target: &Target) -> bool {
+        let Some(uri) = target.uri() else { return false };
+        match &self.settings.upstream {
+            Some(endpoint) => endpoint.contains(&uri),
+            None => self.provider.trusts(&uri),
+        }
+    }
+
+    /// Returns what follows the upstream's own path in that of a request for this target, if the request may take this
+    /// route. Without an upstream of its own, all origins of the provider are the route's.
+    pub(super) fn rest_inside<'a>(&self, target: &Target, path: &'a str) -> Option<&'a str> {
+        if !self.is_at(target) || !self.settings.takes_host(&target.authority()) {
+            return None;
+        }
+        let prefix = self.settings.upstream.as_ref().map_or("", |endpoint| endpoint.prefix());
+        path.strip_prefix(prefix).filter(|rest| rest.is_empty() || rest.starts_with('/'))
+    }
+
+    /// The order in which routes are tried within a tunnel: the most specific first, and of those that are alike the
+    /// provider's own.
+    pub(super) fn precedence_inside(&self) -> impl Ord + use<S> {
+        let is_own = self.path.strip_prefix('/') == Some(self.provider());
+        let settings = &self.settings;
+        let prefix = settings.upstream.as_ref().map_or(0, |endpoint| endpoint.prefix().len());
+        std::cmp::Reverse((prefix, settings.host().is_some(), settings.depends_on_model(), is_own))
+    }
+
+    /// Returns the path that a tool means by the rest of its request's. Anthropic's own SDKs expect no `/v1` in
+    /// `ANTHROPIC_BASE_URL`, but the npm package `ai` does, and leaves it out of its paths.
+    pub(super) fn meant_path<'a>(&self, rest: &'a str) -> Cow<'a, str> {
+        let after = rest.strip_prefix("/messages");
+        let is_without_version = after.is_some_and(|after| after.is_empty() || after.starts_with('/'));
+        match self.provider() {
+            "anthropic" if is_without_version && !self.prefix().ends_with("/v1") => {
+                format!("/v1{rest}").into()
+            }
+            _ => rest.into(),
+        }
     }
 
     pub(crate) fn pool(&self) -> &Pool {

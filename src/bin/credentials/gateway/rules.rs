@@ -3,8 +3,9 @@
 use http::{Method, Request, StatusCode, Uri};
 
 use super::clients::Sender;
-use super::guard::{self, Guard};
+use super::guard::{self, Guard, Stranger};
 use super::model;
+use super::proxy::Target;
 use super::responses::{self, Own};
 use super::route::Route;
 
@@ -37,30 +38,13 @@ impl<S> Rules<S> {
     /// Responds to strangers, and to whoever asks for the gateway's health.
     pub(super) fn check<B>(&self, request: &Request<B>) -> Result<(), Own> {
         if *request.method() == Method::CONNECT {
-            let message = "CONNECT is for proxies of another kind: set this one as the base URL";
-            return Err(responses::refused(StatusCode::BAD_REQUEST, "invalid_request_error", message));
-        }
-        if !guard::has_one_host(request) {
-            let message = "a request must have one `host` header (RFC 9112, section 3.2)";
-            return Err(responses::refused(StatusCode::BAD_REQUEST, "invalid_request_error", message));
-        }
-        if let Err(stranger) = self.guard.check(request) {
-            return Err(responses::refused(StatusCode::FORBIDDEN, "forbidden", stranger.message()));
-        }
-        // It would send the account's key back to the client (RFC 9110, section 9.3.8).
-        if ["TRACE", "TRACK"].contains(&request.method().as_str()) {
             let message =
-                "this gateway sends no TRACE on, since its response would have the account's key in it";
-            return Err(responses::refused(
-                StatusCode::METHOD_NOT_ALLOWED,
-                "method_not_allowed",
-                message,
-            ));
-        }
-        if has_dot_segments(request.uri().path()) {
-            let message = "the path has a segment `.` or `..`, which would lead out of its route";
+                "this gateway is no proxy: set it as the base URL, or start it with --proxy for CONNECT";
             return Err(responses::refused(StatusCode::BAD_REQUEST, "invalid_request_error", message));
         }
+        has_one_host(request)?;
+        self.guard.check(request).map_err(strange)?;
+        is_sound(request)?;
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
             return Ok(());
         }
@@ -72,6 +56,40 @@ impl<S> Rules<S> {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Responds to strangers who want a tunnel. No browser lets a page ask for one.
+    pub(super) fn check_connect<B>(&self, request: &Request<B>) -> Result<(), Own> {
+        self.guard.check_page(request.headers(), |_| false).map_err(strange)
+    }
+
+    /// Responds to strangers within a tunnel to this target: it shows who has opened it, and not what a browser runs there.
+    pub(super) fn check_inside<B>(&self, request: &Request<B>, target: &Target) -> Result<(), Own> {
+        has_one_host(request)?;
+        if *request.method() == Method::CONNECT {
+            let message = "there is no tunnel within a tunnel";
+            return Err(responses::refused(StatusCode::BAD_REQUEST, "invalid_request_error", message));
+        }
+        if !target.is_meant(request) {
+            // RFC 9110, section 15.5.20.
+            let message = format!("this tunnel is for {target}, and the request for another host");
+            let status = StatusCode::MISDIRECTED_REQUEST;
+            return Err(responses::refused(status, "misdirected_request", message));
+        }
+        let is_own = |origin: &str| target.is_page(origin);
+        self.guard.check_page(request.headers(), is_own).map_err(strange)?;
+        is_sound(request)
+    }
+
+    /// Whether requests for this target get accounts.
+    pub(crate) fn serves(&self, target: &Target) -> bool {
+        self.routes.iter().any(|route| route.is_at(target))
+    }
+
+    /// The hosts whose requests get accounts.
+    pub(crate) fn targets(&self) -> impl Iterator<Item = Target> {
+        let origins = self.routes.iter().flat_map(|route| route.provider.origins());
+        origins.filter_map(|origin| Target::of_https(&format!("{origin}/").parse().ok()?))
     }
 
     /// Whether an account can be used now.
@@ -93,7 +111,28 @@ impl<S> Rules<S> {
         let leads = |route: &&Route<S>| {
             route.settings.path.rest_of(path).is_some() && route.settings.takes_host(host)
         };
+        self.usable(self.routes.iter().filter(leads).collect(), sender)
+    }
+
+    /// Returns the routes that a request in a tunnel may take, the most specific first.
+    pub(super) fn routes_inside(
+        &self,
+        target: &Target,
+        path: &str,
+        sender: &Sender,
+    ) -> Result<Vec<&Route<S>>, Own> {
+        let leads = |route: &&Route<S>| route.rest_inside(target, path).is_some();
         let mut found: Vec<_> = self.routes.iter().filter(leads).collect();
+        found.sort_by_key(|route| route.precedence_inside());
+        self.usable(found, sender)
+    }
+
+    /// Returns those of these routes that a sender may use.
+    fn usable<'a>(
+        &self,
+        mut found: Vec<&'a Route<S>>,
+        sender: &Sender,
+    ) -> Result<Vec<&'a Route<S>>, Own> {
         let Some(first) = found.first().copied() else { return Err(self.no_route(sender)) };
         found.retain(|route| may_use(sender, route));
         if let ([], Some(client)) = (&*found, sender.client()) {
@@ -140,6 +179,33 @@ pub(super) fn for_model<'a, S>(
         let message = "no route is for the model of this request";
         responses::error(StatusCode::NOT_FOUND, "not_found_error", message)
     })
+}
+
+fn strange(stranger: Stranger) -> Own {
+    responses::refused(StatusCode::FORBIDDEN, "forbidden", stranger.message())
+}
+
+fn has_one_host<B>(request: &Request<B>) -> Result<(), Own> {
+    if guard::has_one_host(request) {
+        return Ok(());
+    }
+    let message = "a request must have one `host` header (RFC 9112, section 3.2)";
+    Err(responses::refused(StatusCode::BAD_REQUEST, "invalid_request_error", message))
+}
+
+/// Whether nothing about a request's method and path is dangerous.
+fn is_sound<B>(request: &Request<B>) -> Result<(), Own> {
+    // It would send the account's key back to the client (RFC 9110, section 9.3.8).
+    if ["TRACE", "TRACK"].contains(&request.method().as_str()) {
+        let message =
+            "this gateway sends no TRACE on, since its response would have the account's key in it";
+        return Err(responses::refused(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message));
+    }
+    if has_dot_segments(request.uri().path()) {
+        let message = "the path has a segment `.` or `..`, which would lead out of its route";
+        return Err(responses::refused(StatusCode::BAD_REQUEST, "invalid_request_error", message));
+    }
+    Ok(())
 }
 
 /// Whether a server may take a part of the path for `.` or `..`, also where it decodes first or takes a backslash for a slash

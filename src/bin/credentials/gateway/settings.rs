@@ -13,6 +13,7 @@ use tower_credentials::PoolKey;
 use tower_credentials::provider::Endpoint;
 
 use super::guard::AllowedOrigin;
+use super::proxy::Others;
 use crate::failure::Failure;
 use crate::{numbers, output};
 
@@ -28,6 +29,11 @@ pub(crate) struct ServeSettings {
     pub(crate) allow_hosts: Vec<String>,
     #[serde(default, deserialize_with = "all_parsed")]
     pub(crate) allow_origins: Vec<AllowedOrigin>,
+    /// Whether tunnels to the providers' own hosts are taken, too.
+    #[serde(default)]
+    pub(crate) proxy: bool,
+    /// Where else tunnels may lead.
+    pub(crate) proxy_others: Option<Others>,
     /// Routes beside those of each provider.
     #[serde(default, rename = "route")]
     pub(crate) routes: Vec<RouteSettings>,

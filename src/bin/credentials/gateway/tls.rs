@@ -49,11 +49,8 @@ impl ResolvesServerCert for Current {
 impl Tls {
     pub(crate) fn new(certificate: Arc<CertifiedKey>) -> Result<Self, Failure> {
         let certificate = Arc::new(Current(RwLock::new(certificate)));
-        let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
-            .with_safe_default_protocol_versions()
+        let config = config(certificate.clone())
             .map_err(|error| Failure::failed("TLS could not be set up").because(error))?;
-        let mut config = config.with_no_client_auth().with_cert_resolver(certificate.clone());
-        config.alpn_protocols = vec![H2.to_vec(), b"http/1.1".to_vec()];
         Ok(Self { acceptor: TlsAcceptor::from(Arc::new(config)), certificate })
     }
 
@@ -65,6 +62,15 @@ impl Tls {
     pub(super) fn acceptor(&self) -> &TlsAcceptor {
         &self.acceptor
     }
+}
+
+/// What a server of HTTP/2 and HTTP/1.1 with these certificates does in a handshake.
+pub(super) fn config(certificates: Arc<dyn ResolvesServerCert>) -> Result<ServerConfig, Error> {
+    let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()?;
+    let mut config = config.with_no_client_auth().with_cert_resolver(certificates);
+    config.alpn_protocols = vec![H2.to_vec(), b"http/1.1".to_vec()];
+    Ok(config)
 }
 
 /// A file, and the flag or setting that names it.
@@ -166,7 +172,7 @@ fn read(
 
 /// Refuses a key that others may read; its group may if it is root's, as with Debian's `ssl-cert`.
 #[cfg(unix)]
-fn for_its_owner_alone(metadata: &std::fs::Metadata) -> Result<(), String> {
+pub(super) fn for_its_owner_alone(metadata: &std::fs::Metadata) -> Result<(), String> {
     use std::os::unix::fs::MetadataExt;
     let mode = metadata.mode() & 0o7777;
     let others = if metadata.uid() == 0 { 0o037 } else { 0o077 };
@@ -174,6 +180,6 @@ fn for_its_owner_alone(metadata: &std::fs::Metadata) -> Result<(), String> {
 }
 
 #[cfg(not(unix))]
-fn for_its_owner_alone(_: &std::fs::Metadata) -> Result<(), String> {
+pub(super) fn for_its_owner_alone(_: &std::fs::Metadata) -> Result<(), String> {
     Ok(())
 }

@@ -3,19 +3,23 @@
 use std::fmt;
 
 use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use http::header::{AUTHORIZATION, SEC_WEBSOCKET_PROTOCOL};
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use http::header::{AUTHORIZATION, PROXY_AUTHORIZATION, SEC_WEBSOCKET_PROTOCOL};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use tower_credentials::SecretString;
 use url::form_urlencoded;
+use zeroize::Zeroizing;
 
 use super::forward::lists;
 
 /// How tokens begin. Tools that check the form of a key look for `sk-`.
 const START: &str = "sk-credentials-";
+
+/// What stands where a tool has its API key if its requests need none: it opens nothing, wherever the tool sends it.
+pub(crate) const PLACEHOLDER: &str = "sk-credentials-placeholder";
 
 /// The headers in which tools send their key, besides `authorization`.
 const KEY_HEADERS: [HeaderName; 3] = [
@@ -32,9 +36,9 @@ const KEY_PARAMETERS: [&str; 4] = ["key", "api_key", "api-key", "access_token"];
 
 /// Makes a token of 256 random bits.
 pub(crate) fn generate() -> Result<SecretString, getrandom::Error> {
-    let mut random = zeroize::Zeroizing::new([0; 32]);
+    let mut random = Zeroizing::new([0; 32]);
     getrandom::fill(random.as_mut())?;
-    let text = zeroize::Zeroizing::new(URL_SAFE_NO_PAD.encode(random.as_ref()));
+    let text = Zeroizing::new(URL_SAFE_NO_PAD.encode(random.as_ref()));
     Ok(SecretString::from(format!("{START}{}", text.as_str())))
 }
 
@@ -94,6 +98,17 @@ pub(super) fn presented<'a>(
         .filter(|(name, _)| is_key_parameter(name))
         .map(|(_, value)| TokenHash::of(value.as_bytes()));
     in_headers.chain(in_query)
+}
+
+/// Returns the hash of the token with which a client asks a proxy: the password of `Basic` (RFC 7617, section 2).
+pub(super) fn of_proxy(headers: &HeaderMap) -> Option<TokenHash> {
+    let mut values = headers.get_all(PROXY_AUTHORIZATION).iter();
+    let (scheme, encoded) = values.next()?.as_bytes().split_at_checked(6)?;
+    // With several it would be uncertain who asks.
+    let is_basic = scheme.eq_ignore_ascii_case(b"basic ") && values.next().is_none();
+    let decoded = STANDARD.decode(is_basic.then(|| encoded.trim_ascii())?).ok().map(Zeroizing::new)?;
+    let colon = decoded.iter().position(|byte| *byte == b':')?;
+    Some(TokenHash::of(&decoded[colon + 1..]))
 }
 
 /// Returns the token of `Bearer TOKEN` (RFC 6750, section 2.1).

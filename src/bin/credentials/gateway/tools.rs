@@ -1,6 +1,9 @@
 //! What tools are told so that they send their requests to the gateway: environment variables that SDKs and programs read.
 
+use std::net::SocketAddr;
+
 use tower_credentials::SecretString;
+use zeroize::Zeroizing;
 
 /// An environment variable.
 #[derive(Clone, Debug)]
@@ -16,6 +19,38 @@ pub(crate) enum Value {
     Url(String),
     /// The client's token.
     Token(SecretString),
+    /// The address of the gateway's proxy, with the client's token.
+    Proxy(SocketAddr, SecretString),
+    Text(String),
+    /// The variable is taken out.
+    Unset,
+}
+
+impl Value {
+    /// The value without a token, to be shown; `None` if the variable is taken out.
+    pub(crate) fn shown(&self) -> Option<String> {
+        Some(match self {
+            Self::Url(text) | Self::Text(text) => text.clone(),
+            Self::Token(_) => "…".to_owned(),
+            Self::Proxy(address, _) => proxy_url("http", *address, "…"),
+            Self::Unset => return None,
+        })
+    }
+
+    /// The value for the environment of a process; `None` if the variable is taken out.
+    pub(crate) fn expose(&self) -> Option<Zeroizing<String>> {
+        Some(Zeroizing::new(match self {
+            Self::Url(text) | Self::Text(text) => text.clone(),
+            Self::Token(token) => token.expose().to_owned(),
+            Self::Proxy(address, token) => proxy_url("http", *address, token.expose()),
+            Self::Unset => return None,
+        }))
+    }
+}
+
+/// The address of a proxy with the token of its client, which is a password there (RFC 7617).
+pub(crate) fn proxy_url(scheme: &str, address: SocketAddr, token: &str) -> String {
+    format!("{scheme}://credentials:{token}@{address}")
 }
 
 /// What the variables of a provider's tools are.
@@ -40,7 +75,7 @@ const TOOLS: [Tools; 4] = [
     },
     Tools {
         provider: "google",
-        urls: &[("GOOGLE_GEMINI_BASE_URL", "")],
+        urls: &[("GOOGLE_GEMINI_BASE_URL", ""), ("GEMINI_API_BASE", "/v1beta")],
         keys: &["GEMINI_API_KEY", "GOOGLE_API_KEY"],
     },
     Tools {

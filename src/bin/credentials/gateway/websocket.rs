@@ -57,10 +57,16 @@ pub(crate) struct WebSocket<B> {
 }
 
 /// What has passed. It is noted when it is dropped, however the connection has ended.
-struct Passed {
-    seen: Seen,
-    sent: AtomicU64,
-    received: AtomicU64,
+pub(super) struct Passed {
+    pub(super) seen: Seen,
+    pub(super) sent: AtomicU64,
+    pub(super) received: AtomicU64,
+}
+
+impl Passed {
+    pub(super) fn new(seen: Seen) -> Self {
+        Self { seen, sent: AtomicU64::new(0), received: AtomicU64::new(0) }
+    }
 }
 
 impl Drop for Passed {
@@ -71,8 +77,7 @@ impl Drop for Passed {
 
 impl<B> WebSocket<B> {
     pub(super) fn new(sides: Sides<B>, seen: Seen) -> Self {
-        let passed = Passed { seen, sent: AtomicU64::new(0), received: AtomicU64::new(0) };
-        Self { sides, passed }
+        Self { sides, passed: Passed::new(seen) }
     }
 
     /// Passes on what each side sends, until both have ended. Where one has ended, the other has a moment to end, too.
@@ -81,8 +86,8 @@ impl<B> WebSocket<B> {
         let Ok((client, upstream)) = tokio::try_join!(client, upstream) else { return };
         let (from_client, to_client) = tokio::io::split(TokioIo::new(client));
         let (from_upstream, to_upstream) = tokio::io::split(TokioIo::new(upstream));
-        let mut down = pin!(pass(from_upstream, to_client, &passed.sent));
-        let mut up = pin!(pass(from_client, to_upstream, &passed.received));
+        let mut down = pin!(pass(from_upstream, to_client, &passed.sent, || ()));
+        let mut up = pin!(pass(from_client, to_upstream, &passed.received, || ()));
         let ended = tokio::select! {
             ended = &mut down => match ended {
                 Ok(()) => tokio::time::timeout(CLOSING, up).await,
@@ -100,11 +105,13 @@ impl<B> WebSocket<B> {
     }
 }
 
-/// Passes on all that comes from one side, and then its end. `tokio::io::copy` does not say how much it was if it fails.
-async fn pass(
+/// Passes on all that comes from one side, and then its end, and tells of each piece. `tokio::io::copy` does not say how much
+/// it was if it fails.
+pub(super) async fn pass(
     mut from: impl AsyncRead + Unpin,
     mut to: impl AsyncWrite + Unpin,
     count: &AtomicU64,
+    tell: impl Fn(),
 ) -> io::Result<()> {
     let mut piece = vec![0; PIECE];
     loop {
@@ -115,5 +122,6 @@ async fn pass(
         to.write_all(&piece[..length]).await?;
         to.flush().await?;
         count.fetch_add(length as u64, Ordering::Relaxed);
+        tell();
     }
 }

@@ -17,13 +17,10 @@ fn of_route<S>(route: &Route<S>, scheme: &str, address: SocketAddr) -> String {
     let host =
         route.host().map_or_else(|| address.to_string(), |host| format!("{host}:{}", address.port()));
     let base = format!("{scheme}://{host}{}", route.path());
-    let variables =
-        variables(route.provider(), &base, route.prefix(), &SecretString::from("TOKEN")).into_iter();
-    let variables = variables.map(|variable| match variable.value {
-        Value::Url(url) => format!("{}={url}", variable.name),
-        Value::Token(_) => format!("{}=TOKEN", variable.name),
-    });
-    format!("{base}  {}", variables.collect::<Vec<_>>().join(" "))
+    let all = variables(route.provider(), &base, route.prefix(), &SecretString::from("TOKEN"));
+    let shown = |value: Value| value.expose().map(|text| text.to_string()).unwrap_or_default();
+    let all = all.into_iter().map(|one| format!("{}={}", one.name, shown(one.value)));
+    format!("{base}  {}", all.collect::<Vec<_>>().join(" "))
 }
 
 /// Says which routes are new, with what to set in tools, and which are gone. Each has its address first.
