@@ -122,7 +122,7 @@ pub(super) struct Seen {
     /// The search for what the response has made, until that was found or is not to be expected any more.
     search: Option<Search>,
     /// While this is there, the request's connection stays.
-    _under_way: Option<UnderWay>,
+    under_way: Option<UnderWay>,
 }
 
 #[derive(Debug)]
@@ -158,7 +158,7 @@ impl Seen {
             };
             Box::new(Noting { log: log.clone(), began: Instant::now(), entry })
         });
-        Self { noting, place: None, search: None, _under_way: Some(under_way) }
+        Self { noting, place: None, search: None, under_way: Some(under_way) }
     }
 
     fn note(&mut self, change: impl FnOnce(&mut Entry)) {
@@ -186,6 +186,7 @@ impl Seen {
     /// It is no request of its own: others follow on its connection.
     pub(super) fn forget(&mut self) {
         self.noting = None;
+        self.under_way.take();
     }
 
     /// The response's head is there.
