@@ -22,14 +22,14 @@ use super::websockets::Echo;
 use crate::wire::{Wire, WireBody, full, soon, whole};
 
 /// An authority, and the certificate and key of a host that it vouches for.
-struct Certified {
-    authority: rcgen::CertifiedIssuer<'static, rcgen::KeyPair>,
-    certificate: String,
-    key: String,
+pub(super) struct Certified {
+    pub(super) authority: rcgen::CertifiedIssuer<'static, rcgen::KeyPair>,
+    pub(super) certificate: String,
+    pub(super) key: String,
 }
 
 impl Certified {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let mut authority = rcgen::CertificateParams::default();
         authority.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
         // With the name of the certificate, OpenSSL would take that for its own authority.

@@ -68,7 +68,7 @@ pub(crate) use access::{AccessFormat, AccessLog};
 pub(crate) use accounts::routes;
 pub(crate) use clients::{ClientRecord, Clients};
 pub(crate) use guard::{AllowedOrigin, Guard};
-pub(crate) use route::{Forward, Route, Sending};
+pub(crate) use route::{Forward, HttpVersion, Route, Sending};
 pub(crate) use rules::Rules;
 pub(crate) use server::{Listener, Server};
 pub(crate) use settings::ServeSettings;

@@ -13,6 +13,7 @@ use tower_credentials::PoolKey;
 use tower_credentials::provider::Endpoint;
 
 use super::guard::AllowedOrigin;
+use super::route::HttpVersion;
 use crate::failure::Failure;
 use crate::output;
 
@@ -27,6 +28,8 @@ pub(crate) struct ServeSettings {
     pub(crate) allow_hosts: Vec<String>,
     #[serde(default, deserialize_with = "all_parsed")]
     pub(crate) allow_origins: Vec<AllowedOrigin>,
+    /// What upstreams are spoken to by, for routes that say nothing else.
+    pub(crate) upstream_http_version: Option<HttpVersion>,
     /// Routes beside those of each provider.
     #[serde(default, rename = "route")]
     pub(crate) routes: Vec<RouteSettings>,
@@ -46,6 +49,8 @@ pub(crate) struct RouteSettings {
     /// Where they go. Defaults to the provider's first origin.
     #[serde(default, deserialize_with = "maybe_parsed")]
     pub(crate) upstream: Option<Endpoint>,
+    #[serde(default)]
+    pub(super) upstream_http_version: Option<HttpVersion>,
     /// Only requests for this host.
     #[serde(default)]
     host: Option<String>,
@@ -68,6 +73,7 @@ impl RouteSettings {
             provider: pool.provider().to_owned(),
             namespace: Some(pool.namespace().to_owned()),
             upstream: None,
+            upstream_http_version: None,
             host: None,
             model: None,
             methods: Vec::new(),

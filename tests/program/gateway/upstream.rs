@@ -1,0 +1,404 @@
+//! What the gateway speaks to its upstreams, over TLS: HTTP/2 where they offer it, on as many connections as it takes.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+
+use http::{HeaderMap, HeaderValue, Request, Response, Version};
+use http_body::Frame;
+use hyper::body::Incoming;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::{Barrier, mpsc};
+use tokio::task::JoinSet;
+use tower_credentials::BoxError;
+
+use super::process::{Gateway, add_settings};
+use super::secure::{BOTH, HTTP1, Network, Secure, proxy};
+use crate::wire::{
+    Pieces, WireBody, WireReply, channel, frames, full, length, long, piece, soon, whole, wire_client,
+};
+
+/// Says what it was asked by: the version, the host and the key.
+async fn say(request: Request<Incoming>) -> Result<WireReply, BoxError> {
+    let (head, body) = request.into_parts();
+    let host = match head.uri.authority() {
+        Some(host) => host.to_string(),
+        None => head.headers["host"].to_str()?.to_owned(),
+    };
+    let key = head.headers["authorization"].to_str()?.to_owned();
+    whole(body).await;
+    Ok(Response::new(full(format!("{:?} {host} {key}", head.version))))
+}
+
+fn get(gateway: &Gateway, path: &str) -> Request<WireBody> {
+    Request::get(gateway.url(path)).body(full("")).unwrap()
+}
+
+fn post(gateway: &Gateway, body: WireBody) -> Request<WireBody> {
+    Request::post(gateway.url("/x/v1/messages")).body(body).unwrap()
+}
+
+async fn asked(gateway: &Gateway, path: &str) -> (u16, String) {
+    let (status, _, said) = gateway.ask(get(gateway, path)).await;
+    (status, said)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn http2_is_spoken_where_it_is_offered_on_one_connection() {
+    let upstream = Secure::start(BOTH, 100, say).await;
+    let home = upstream.home(&["a"]).await;
+    let gateway = Gateway::open(&home, &[]).await;
+    for _ in 0..3 {
+        let said = format!("HTTP/2.0 127.0.0.1:{} Bearer a-key", upstream.port);
+        assert_eq!(asked(&gateway, "/x/v1/models").await, (200, said));
+    }
+    assert_eq!(upstream.connections(), 1);
+    gateway.stop_without_a_word().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upstream_without_http2_is_spoken_to_by_http1() {
+    let upstream = Secure::start(HTTP1, 100, say).await;
+    let home = upstream.home(&["a"]).await;
+    let gateway = Gateway::open(&home, &[]).await;
+    let said = format!("HTTP/1.1 127.0.0.1:{} Bearer a-key", upstream.port);
+    let asking = (0..20).map(|_| asked(&gateway, "/x/v1/models"));
+    for answer in futures_util::future::join_all(asking).await {
+        assert_eq!(answer, (200, said.clone()));
+    }
+    let before = upstream.connections();
+    assert_eq!(asked(&gateway, "/x/v1/models").await, (200, said));
+    assert_eq!(upstream.connections(), before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_settings_and_a_flag_choose_http1() {
+    let upstream = Secure::start(BOTH, 100, say).await;
+    let home = upstream.home(&["a"]).await;
+    let route = |path: &str, version: &str| {
+        format!(
+            "[[serve.route]]\npath = \"{path}\"\nprovider = \"x\"\nupstream_http_version = \"{version}\"\n"
+        )
+    };
+    add_settings(&home, &route("/old", "1.1"));
+    let version = async |gateway: &Gateway, path: &str| {
+        let (status, said) = asked(gateway, path).await;
+        assert_eq!(status, 200, "{said}");
+        said.split(' ').next().unwrap().to_owned()
+    };
+    let gateway = Gateway::open(&home, &[]).await;
+    assert_eq!(version(&gateway, "/x/v1").await, "HTTP/2.0");
+    assert_eq!(version(&gateway, "/old/v1").await, "HTTP/1.1");
+    let flagged = Gateway::open(&home, &["--upstream-http-version", "1.1"]).await;
+    assert_eq!(version(&flagged, "/x/v1").await, "HTTP/1.1");
+
+    let before = std::fs::read_to_string(home.settings_file()).unwrap();
+    let table = "[serve]\nupstream_http_version = \"1.1\"\n";
+    home.settings(&before.replace("[[serve.route]]", &format!("{table}[[serve.route]]")));
+    add_settings(&home, &route("/new", "auto"));
+    gateway.signal("HUP").await;
+    let mut gateway = gateway;
+    gateway.says("The settings were read again").await;
+    assert_eq!(version(&gateway, "/x/v1").await, "HTTP/1.1");
+    assert_eq!(version(&gateway, "/old/v1").await, "HTTP/1.1");
+    assert_eq!(version(&gateway, "/new/v1").await, "HTTP/2.0");
+    let flagged = Gateway::open(&home, &["--upstream-http-version", "auto"]).await;
+    assert_eq!(version(&flagged, "/old/v1").await, "HTTP/2.0");
+    // `exec` follows the table, too.
+    let curl = "curl -sS -H \"authorization: Bearer $X_API_KEY\" $X_BASE_URL/v1";
+    home.run_showing(["exec", "--", "sh", "-c", curl], "").ok().prints("HTTP/1.1 ");
+    home.run_showing(["exec", "--upstream-http-version", "auto", "--", "sh", "-c", curl], "")
+        .ok()
+        .prints("HTTP/2.0 ");
+
+    home.settings(&before.replace("\"1.1\"", "\"3\""));
+    let run = home.run(["serve", "--open", "--listen", "127.0.0.1:0"]).code(2);
+    assert!(run.stderr.contains("line 7") && run.stderr.contains("`auto` or `1.1`"), "{run:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn more_requests_than_streams_are_under_way_at_once_on_further_connections() {
+    const REQUESTS: usize = 250;
+    // None gets a response before all are there.
+    let all = Arc::new(Barrier::new(REQUESTS));
+    let upstream = Secure::start(BOTH, 100, move |request| {
+        let all = all.clone();
+        async move {
+            all.wait().await;
+            say(request).await
+        }
+    })
+    .await;
+    let home = upstream.home(&["a"]).await;
+    let gateway = Arc::new(Gateway::open(&home, &[]).await);
+    let mut asking = JoinSet::new();
+    for _ in 0..REQUESTS {
+        let gateway = gateway.clone();
+        asking.spawn(async move { asked(&gateway, "/x/v1/models").await });
+    }
+    for (status, said) in soon("all responses", asking.join_all()).await {
+        assert!(status == 200 && said.starts_with("HTTP/2.0"), "{status} {said}");
+    }
+    assert_eq!(upstream.connections(), 3);
+}
+
+/// An upstream that takes one request at once on a connection, and whose responses stream what a test sends.
+async fn one_at_a_time() -> (Secure, mpsc::UnboundedReceiver<Pieces>) {
+    let (bodies, made) = mpsc::unbounded_channel();
+    let upstream = Secure::start(BOTH, 1, move |request: Request<Incoming>| {
+        let bodies = bodies.clone();
+        async move {
+            whole(request.into_body()).await;
+            let (pieces, body) = channel();
+            bodies.send(pieces)?;
+            Ok(Response::new(body))
+        }
+    })
+    .await;
+    (upstream, made)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_response_has_its_stream_until_its_body_has_ended_or_its_client_has_gone() {
+    let (upstream, mut made) = one_at_a_time().await;
+    let home = upstream.home(&["a"]).await;
+    let gateway = Gateway::open(&home, &[]).await;
+    let mut open = Vec::new();
+    for _ in 0..3 {
+        let response = gateway.response(get(&gateway, "/x/v1/models")).await;
+        open.push((response.into_body(), soon("a request", made.recv()).await.unwrap()));
+    }
+    assert_eq!(upstream.connections(), 3);
+    // One ends, and one is dropped: their streams are free again.
+    let (body, pieces) = open.pop().unwrap();
+    drop(pieces);
+    assert_eq!(length(body).await, 0);
+    let (body, pieces) = open.pop().unwrap();
+    drop(body);
+    soon("its end", pieces.closed()).await;
+    for _ in 0..2 {
+        let response = gateway.response(get(&gateway, "/x/v1/models")).await;
+        open.push((response.into_body(), soon("a request", made.recv()).await.unwrap()));
+    }
+    assert_eq!(upstream.connections(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn responses_that_nobody_reads_hold_up_no_other_on_their_connection() {
+    let upstream = Secure::start(BOTH, 100, |request: Request<Incoming>| async move {
+        match request.uri().path() {
+            "/v1/large" => Ok(Response::new(long(1600 * 64 * 1024))),
+            _ => say(request).await,
+        }
+    })
+    .await;
+    let home = upstream.home(&["a"]).await;
+    let gateway = Gateway::open(&home, &[]).await;
+    let mut unread = Vec::new();
+    for _ in 0..30 {
+        let mut response = gateway.response(get(&gateway, "/x/v1/large")).await;
+        piece(response.body_mut()).await;
+        unread.push(response);
+    }
+    assert_eq!(asked(&gateway, "/x/v1/models").await.0, 200);
+    assert_eq!(upstream.connections(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn http2_goes_through_the_proxy_of_the_environment() {
+    let upstream = Secure::start(BOTH, 100, say).await;
+    let (port, mut told) = proxy().await;
+    let mut home = upstream.home(&["a"]).await;
+    home.set("HTTPS_PROXY", format!("http://127.0.0.1:{port}"));
+    let gateway = Gateway::open(&home, &[]).await;
+    let (status, said) = asked(&gateway, "/x/v1/models").await;
+    assert!(status == 200 && said.starts_with("HTTP/2.0 "), "{status} {said}");
+    let asked_for = format!("CONNECT 127.0.0.1:{} HTTP/1.1", upstream.port);
+    assert_eq!(soon("a tunnel", told.recv()).await.unwrap(), asked_for);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_is_cut_in_silence_is_found_out_and_replaced() {
+    let upstream = Secure::start(BOTH, 100, say).await;
+    let mut network = Network::to(upstream.port).await;
+    let home = upstream.home_at(network.port, &["a"]).await;
+    let gateway = Gateway::open(&home, &["--upstream-ping", "1"]).await;
+    assert_eq!(asked(&gateway, "/x/v1/models").await.0, 200);
+    // While it is idle.
+    network.cut();
+    soon("the end of the connection", network.given_up()).await;
+    assert_eq!(asked(&gateway, "/x/v1/models").await.0, 200);
+    assert_eq!(upstream.connections(), 2);
+    // With a request that nobody answers: whether it was served is not known.
+    network.cut();
+    let (status, said) = asked(&gateway, "/x/v1/models").await;
+    assert_eq!(status, 502, "{said}");
+    assert!(said.contains("keep-alive timed out"), "{said}");
+    assert_eq!(asked(&gateway, "/x/v1/models").await.0, 200);
+    assert_eq!(upstream.connections(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_takes_no_more_requests_ends_with_those_under_way() {
+    let (bodies, mut made) = mpsc::unbounded_channel();
+    let upstream = Secure::start(BOTH, 100, move |request: Request<Incoming>| {
+        let bodies = bodies.clone();
+        async move {
+            whole(request.into_body()).await;
+            let (pieces, body) = channel();
+            bodies.send(pieces)?;
+            Ok(Response::new(body))
+        }
+    })
+    .await;
+    let home = upstream.home(&["a"]).await;
+    let gateway = Gateway::open(&home, &[]).await;
+    let mut old = gateway.response(get(&gateway, "/x/v1/models")).await.into_body();
+    let pieces = soon("a request", made.recv()).await.unwrap();
+    pieces.send(Frame::data("first".into())).await.unwrap();
+    assert_eq!(piece(&mut old).await, "first");
+    upstream.end_connections();
+    // Nothing tells when the gateway knows.
+    let (mut new, other) = loop {
+        let new = gateway.response(get(&gateway, "/x/v1/models")).await.into_body();
+        let other = soon("another request", made.recv()).await.unwrap();
+        if upstream.connections() == 2 {
+            break (new, other);
+        }
+    };
+    for (pieces, body) in [(pieces, &mut old), (other, &mut new)] {
+        pieces.send(Frame::data("second".into())).await.unwrap();
+        assert_eq!(piece(body).await, "second");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_that_is_refused_is_sent_again_and_one_that_is_broken_off_is_not() {
+    let reasons = [h2::Reason::REFUSED_STREAM, h2::Reason::INTERNAL_ERROR];
+    let reasons = Arc::new(Mutex::new(VecDeque::from(reasons)));
+    let left = reasons.clone();
+    let upstream = Secure::start(BOTH, 100, move |request| {
+        let reason = reasons.lock().unwrap().pop_front();
+        async move {
+            match reason {
+                Some(reason) => Err(h2::Error::from(reason).into()),
+                None => say(request).await,
+            }
+        }
+    })
+    .await;
+    let home = upstream.home(&["a"]).await;
+    let gateway = Gateway::open(&home, &[]).await;
+    let (status, said) = asked(&gateway, "/x/v1/models").await;
+    // Sent again, it meets the second reason.
+    assert_eq!(status, 502, "{said}");
+    assert!(said.contains("unspecific protocol error") || said.contains("internal error"), "{said}");
+    assert!(left.lock().unwrap().is_empty());
+    left.lock().unwrap().push_back(h2::Reason::REFUSED_STREAM);
+    assert_eq!(asked(&gateway, "/x/v1/models").await.0, 200);
+    assert_eq!(upstream.connections(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_early_answer_to_an_upload_is_read_and_acted_on() {
+    const LENGTH: usize = 16 * 64 * 1024;
+    let upstream = Secure::start(BOTH, 100, |request: Request<Incoming>| async move {
+        let key = request.headers()["authorization"].to_str()?.to_owned();
+        let early = Response::builder().status(if key.contains("limited") { 429 } else { 413 });
+        if key.contains("limited") || request.uri().path() == "/v1/large" {
+            return Ok(early.header("retry-after", "3600").body(full("early"))?);
+        }
+        assert_eq!(length(request.into_body()).await, LENGTH);
+        Ok(Response::new(full(key)))
+    })
+    .await;
+    let home = upstream.home(&["limited", "good"]).await;
+    let gateway = Gateway::open(&home, &[]).await;
+    let (status, _, said) = gateway.ask(post(&gateway, long(LENGTH))).await;
+    assert_eq!((status, &*said), (200, "Bearer good-key"));
+    // Longer than what is kept of it.
+    let request = Request::post(gateway.url("/x/v1/large")).body(long(64 * LENGTH)).unwrap();
+    let response = soon("a response", wire_client(false).request(request)).await.unwrap();
+    assert_eq!(response.status(), 413);
+    assert_eq!(whole(response.into_body()).await.0, "early");
+    // The connection goes on.
+    assert_eq!(gateway.ask(post(&gateway, long(LENGTH))).await.0, 200);
+    assert_eq!(upstream.connections(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn trailers_go_both_ways_and_what_is_for_one_connection_only_does_not() {
+    let trailers = |value: &'static str| {
+        HeaderMap::from_iter([(
+            http::HeaderName::from_static("x-checksum"),
+            HeaderValue::from_static(value),
+        )])
+    };
+    let upstream = Secure::start(BOTH, 100, move |request: Request<Incoming>| async move {
+        let (head, body) = request.into_parts();
+        assert_eq!(head.version, Version::HTTP_2);
+        assert_eq!(head.headers["te"], "trailers");
+        for name in ["connection", "keep-alive", "transfer-encoding", "upgrade", "x-hop", "host"] {
+            assert!(!head.headers.contains_key(name), "{name}");
+        }
+        let (data, up) = whole(body).await;
+        let seen = format!("{data:?} {:?}", up.get("x-checksum"));
+        Ok(Response::new(frames([Frame::data(seen.into()), Frame::trailers(trailers("down"))])))
+    })
+    .await;
+    let home = upstream.home(&["a"]).await;
+    let gateway = Gateway::open(&home, &[]).await;
+    let mut request =
+        post(&gateway, frames([Frame::data("up".into()), Frame::trailers(trailers("up"))]));
+    for (name, value) in [
+        ("te", "trailers"),
+        ("trailer", "x-checksum"),
+        ("connection", "keep-alive, te, x-hop"),
+        ("keep-alive", "timeout=5"),
+        ("x-hop", "1"),
+    ] {
+        request.headers_mut().insert(name, HeaderValue::from_static(value));
+    }
+    let response = soon("a response", wire_client(false).request(request)).await.unwrap();
+    assert_eq!(response.status(), 200);
+    let (seen, down) = whole(response.into_body()).await;
+    assert_eq!(seen, r#"b"up" Some("up")"#);
+    // A client of HTTP/1.1 gets only those that were announced.
+    assert!(down.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_websocket_has_a_connection_of_its_own_by_http1() {
+    let upstream = Secure::start(BOTH, 100, |mut request: Request<Incoming>| async move {
+        if !request.headers().contains_key("upgrade") {
+            return say(request).await;
+        }
+        assert_eq!(request.version(), Version::HTTP_11);
+        let upgrade = hyper::upgrade::on(&mut request);
+        tokio::spawn(async move {
+            let (mut read, mut write) = tokio::io::split(TokioIo::new(upgrade.await.unwrap()));
+            tokio::io::copy(&mut read, &mut write).await
+        });
+        let switched = Response::builder().status(101).header("connection", "upgrade");
+        Ok(switched.header("upgrade", "websocket").body(full(""))?)
+    })
+    .await;
+    let home = upstream.home(&["a"]).await;
+    let gateway = Gateway::open(&home, &[]).await;
+    assert_eq!(asked(&gateway, "/x/v1/models").await.0, 200);
+    let mut stream = TcpStream::connect(gateway.address).await.unwrap();
+    let handshake = "GET /x/v1/realtime HTTP/1.1\r\nhost: localhost\r\nconnection: upgrade\r\n\
+        upgrade: websocket\r\nsec-websocket-version: 13\r\nsec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n";
+    stream.write_all(handshake.as_bytes()).await.unwrap();
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(soon("the head", stream.read_u8()).await.unwrap());
+    }
+    assert!(head.starts_with(b"HTTP/1.1 101 "), "{}", String::from_utf8_lossy(&head));
+    stream.write_all(b"hello").await.unwrap();
+    let mut said = [0; 5];
+    soon("an echo", stream.read_exact(&mut said)).await.unwrap();
+    assert_eq!(&said, b"hello");
+    assert_eq!(upstream.connections(), 2);
+}
