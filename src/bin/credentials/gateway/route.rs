@@ -15,8 +15,7 @@ use tower_credentials::provider::{Endpoint, Provider};
 use tower_credentials::registry::Registry;
 use tower_credentials::service::ReplayBody;
 use tower_credentials::{
-    BoxError, CredentialId, ErrorBodyLayer, ErrorResponseLayer, FirstEventLayer, ModelScopeLayer, Pool,
-    ReplayLayer,
+    BoxError, CredentialId, ErrorBodyLayer, ErrorResponseLayer, FirstEventLayer, Pool, ReplayLayer,
 };
 
 use super::body::RequestBody;
@@ -88,7 +87,7 @@ impl<S> Route<S> {
 
     /// Whether this account is in its pool.
     pub(super) fn has(&self, account: CredentialId) -> bool {
-        self.pool.status().iter().any(|status| status.credential.id == account)
+        self.pool.contains(account)
     }
 
     pub(crate) fn provider(&self) -> &str {
@@ -112,7 +111,6 @@ pub(crate) fn route(
     let service = ServiceBuilder::new()
         .layer(ErrorResponseLayer::new().restate_limits().no_retry_beyond(sending.no_retry_beyond))
         .layer(ReplayLayer::new().bound(sending.replay))
-        .layer(ModelScopeLayer::new(pool.clone()))
         .layer(registry.layer(pool.clone()))
         .layer(ErrorBodyLayer::new(pool.clone()))
         .layer(FirstEventLayer::new(pool.clone()))
