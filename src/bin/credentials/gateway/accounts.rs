@@ -70,6 +70,7 @@ pub(crate) async fn routes(
                 let pool = context
                     .serving_pool(&key, vault.clone())?
                     .when_all_cooling_down(WhenAllCoolingDown::Fail)
+                    .rotate_overloads(true)
                     .expose_attempts(true)
                     .time_attempts(true)
                     .on_event(tell);
