@@ -1,6 +1,7 @@
 //! Which requests are taken, and which route each takes.
 
 use http::{Method, Request, StatusCode, Uri};
+use tower_credentials::Availability;
 
 use super::clients::Sender;
 use super::fields::Fields;
@@ -74,13 +75,13 @@ impl<S> Rules<S> {
         }
     }
 
-    /// Whether an account can be used now.
+    /// Whether an account can be used now. One that is at its cap of requests can be in a moment.
     fn is_ready(&self) -> bool {
-        let has_ready = |route: &Route<S>| {
-            let now = route.pool.now();
-            route.pool.status().iter().any(|account| account.ready_in(now).is_zero())
+        let is_usable = |availability: &Availability| {
+            matches!(availability, Availability::Ready { .. } | Availability::AtCap { most: 1.., .. })
         };
-        self.pools().any(has_ready)
+        let mut accounts = self.pools().flat_map(|route| route.pool.why(None));
+        accounts.any(|account| is_usable(&account.availability))
     }
 
     /// Returns the routes that a request may take, the most specific first.
