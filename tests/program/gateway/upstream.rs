@@ -13,7 +13,7 @@ use tokio::sync::{Barrier, mpsc};
 use tokio::task::JoinSet;
 use tower_credentials::BoxError;
 
-use super::process::{Gateway, add_settings};
+use super::process::{Gateway, add_settings, home_of_x};
 use super::secure::{BOTH, HTTP1, Network, Secure, proxy};
 use crate::wire::{
     Pieces, WireBody, WireReply, channel, frames, full, length, long, piece, soon, whole, wire_client,
@@ -216,6 +216,19 @@ async fn http2_goes_through_the_proxy_of_the_environment() {
     assert!(status == 200 && said.starts_with("HTTP/2.0 "), "{status} {said}");
     let asked_for = format!("CONNECT 127.0.0.1:{} HTTP/1.1", upstream.port);
     assert_eq!(soon("a tunnel", told.recv()).await.unwrap(), asked_for);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn all_requests_that_wait_for_a_connection_are_told_why_there_is_none() {
+    let upstream = Secure::start(BOTH, 100, say).await;
+    // Nobody vouches for its certificate.
+    let home = home_of_x(&format!("https://127.0.0.1:{}", upstream.port), &["a"]).await;
+    let gateway = Gateway::open(&home, &[]).await;
+    let asking = (0..20).map(|_| asked(&gateway, "/x/v1/models"));
+    for (status, said) in futures_util::future::join_all(asking).await {
+        assert_eq!(status, 502, "{said}");
+        assert!(said.contains("could not connect: invalid peer certificate"), "{said}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
