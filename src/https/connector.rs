@@ -10,7 +10,7 @@ use tower_layer::Layer;
 use super::proxy::ProxyConnector;
 use crate::connect::{EarlyResponse, EarlyResponseLayer};
 
-/// Makes connections with TLS, or without it where a URI has no other scheme.
+/// Makes connections, with TLS if the scheme is `https`.
 pub(super) type Connector = HttpsConnector<EarlyResponse<ProxyConnector>>;
 
 /// What connectors have in common.

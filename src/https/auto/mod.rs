@@ -33,6 +33,10 @@ pub use error::AutoError;
 /// How often a connection is checked, unless the program says otherwise.
 const PING: Duration = Duration::from_secs(15);
 
+/// The bounds of what it may say.
+const SHORTEST_PING: Duration = Duration::from_secs(1);
+const LONGEST_PING: Duration = Duration::from_secs(24 * 3600);
+
 /// An HTTPS client that speaks HTTP/2 with servers that offer it (ALPN, RFC 9113, section 3.2), and otherwise HTTP/1.1, over
 /// the connections of an [`HttpsClient`], whose proxies and certificates it has.
 ///
@@ -82,12 +86,14 @@ where
     }
 
     /// Creates a client that checks HTTP/2 connections with a ping after so much time without a word of the server. One that
-    /// does not reply within the same time is lost. [`new`](Self::new) takes 15 s.
+    /// does not reply within the same time is lost. [`new`](Self::new) takes 15 s. Less than a second counts as one, and more
+    /// than a day as one.
     ///
     /// # Errors
     /// The same as [`HttpsClient::new`].
     pub fn with_ping(interval: Duration) -> io::Result<Self> {
         let connectors = Connectors::of_the_system()?;
+        let interval = interval.clamp(SHORTEST_PING, LONGEST_PING);
         let pool = Pool::new(connectors.negotiating(), interval);
         Ok(Self { http1: HttpsClient::over(connectors.http1()), http2: Some(Arc::new(pool)) })
     }

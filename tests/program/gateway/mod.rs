@@ -18,6 +18,7 @@ mod smuggling;
 mod starting;
 mod strangers;
 mod streaming;
+mod streams;
 mod terminal;
 mod tls;
 mod tokens;

@@ -4,7 +4,7 @@ use std::future::{Future, pending};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use http::Request;
+use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
@@ -17,10 +17,10 @@ use tokio::sync::{mpsc, watch};
 use tokio_rustls::TlsAcceptor;
 use tower_credentials::BoxError;
 
-use super::process::home_of_x;
+use super::process::{Gateway, home_of_x};
 use super::tls::Certified;
 use crate::cli::Home;
-use crate::wire::WireReply;
+use crate::wire::{WireBody, WireReply, full, whole};
 
 /// What an upstream offers by ALPN.
 pub(super) const BOTH: &[&str] = &["h2", "http/1.1"];
@@ -122,6 +122,29 @@ fn config(certified: &Certified, protocols: &[&str]) -> rustls::ServerConfig {
         .unwrap();
     config.alpn_protocols = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
     config
+}
+
+/// Says what it was asked by: the version, the host and the key.
+pub(super) async fn say(request: Request<Incoming>) -> Result<WireReply, BoxError> {
+    let (head, body) = request.into_parts();
+    let host = match head.uri.authority() {
+        Some(host) => host.to_string(),
+        None => head.headers["host"].to_str()?.to_owned(),
+    };
+    let key = head.headers["authorization"].to_str()?.to_owned();
+    whole(body).await;
+    Ok(Response::new(full(format!("{:?} {host} {key}", head.version))))
+}
+
+/// A request through the gateway.
+pub(super) fn get(gateway: &Gateway, path: &str) -> Request<WireBody> {
+    Request::get(gateway.url(path)).body(full("")).unwrap()
+}
+
+/// Sends such a request. Returns the status and the body.
+pub(super) async fn asked(gateway: &Gateway, path: &str) -> (u16, String) {
+    let (status, _, said) = gateway.ask(get(gateway, path)).await;
+    (status, said)
 }
 
 /// A proxy with `CONNECT`, and the first line of each request to it.

@@ -1,7 +1,4 @@
-//! What the gateway speaks to its upstreams, over TLS: HTTP/2 where they offer it, on as many connections as it takes.
-
-use std::collections::VecDeque;
-use std::sync::{Arc, Mutex};
+//! What the gateway speaks to its upstreams over TLS: HTTP/2 if they offer it, and what a request and a response are then.
 
 use http::{HeaderMap, HeaderValue, Request, Response, Version};
 use http_body::Frame;
@@ -9,39 +6,13 @@ use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::sync::{Barrier, mpsc};
-use tokio::task::JoinSet;
-use tower_credentials::BoxError;
 
-use super::process::{Gateway, add_settings, home_of_x};
-use super::secure::{BOTH, HTTP1, Network, Secure, proxy};
-use crate::wire::{
-    Pieces, WireBody, WireReply, channel, frames, full, length, long, piece, soon, whole, wire_client,
-};
-
-/// Says what it was asked by: the version, the host and the key.
-async fn say(request: Request<Incoming>) -> Result<WireReply, BoxError> {
-    let (head, body) = request.into_parts();
-    let host = match head.uri.authority() {
-        Some(host) => host.to_string(),
-        None => head.headers["host"].to_str()?.to_owned(),
-    };
-    let key = head.headers["authorization"].to_str()?.to_owned();
-    whole(body).await;
-    Ok(Response::new(full(format!("{:?} {host} {key}", head.version))))
-}
-
-fn get(gateway: &Gateway, path: &str) -> Request<WireBody> {
-    Request::get(gateway.url(path)).body(full("")).unwrap()
-}
+use super::process::{Gateway, add_settings};
+use super::secure::{BOTH, HTTP1, Secure, asked, proxy, say};
+use crate::wire::{WireBody, frames, full, length, long, soon, whole, wire_client};
 
 fn post(gateway: &Gateway, body: WireBody) -> Request<WireBody> {
     Request::post(gateway.url("/x/v1/messages")).body(body).unwrap()
-}
-
-async fn asked(gateway: &Gateway, path: &str) -> (u16, String) {
-    let (status, _, said) = gateway.ask(get(gateway, path)).await;
-    (status, said)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -118,94 +89,6 @@ async fn the_settings_and_a_flag_choose_http1() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn more_requests_than_streams_are_under_way_at_once_on_further_connections() {
-    const REQUESTS: usize = 250;
-    // None gets a response before all are there.
-    let all = Arc::new(Barrier::new(REQUESTS));
-    let upstream = Secure::start(BOTH, 100, move |request| {
-        let all = all.clone();
-        async move {
-            all.wait().await;
-            say(request).await
-        }
-    })
-    .await;
-    let home = upstream.home(&["a"]).await;
-    let gateway = Arc::new(Gateway::open(&home, &[]).await);
-    let mut asking = JoinSet::new();
-    for _ in 0..REQUESTS {
-        let gateway = gateway.clone();
-        asking.spawn(async move { asked(&gateway, "/x/v1/models").await });
-    }
-    for (status, said) in soon("all responses", asking.join_all()).await {
-        assert!(status == 200 && said.starts_with("HTTP/2.0"), "{status} {said}");
-    }
-    assert_eq!(upstream.connections(), 3);
-}
-
-/// An upstream that takes one request at once on a connection, and whose responses stream what a test sends.
-async fn one_at_a_time() -> (Secure, mpsc::UnboundedReceiver<Pieces>) {
-    let (bodies, made) = mpsc::unbounded_channel();
-    let upstream = Secure::start(BOTH, 1, move |request: Request<Incoming>| {
-        let bodies = bodies.clone();
-        async move {
-            whole(request.into_body()).await;
-            let (pieces, body) = channel();
-            bodies.send(pieces)?;
-            Ok(Response::new(body))
-        }
-    })
-    .await;
-    (upstream, made)
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_response_has_its_stream_until_its_body_has_ended_or_its_client_has_gone() {
-    let (upstream, mut made) = one_at_a_time().await;
-    let home = upstream.home(&["a"]).await;
-    let gateway = Gateway::open(&home, &[]).await;
-    let mut open = Vec::new();
-    for _ in 0..3 {
-        let response = gateway.response(get(&gateway, "/x/v1/models")).await;
-        open.push((response.into_body(), soon("a request", made.recv()).await.unwrap()));
-    }
-    assert_eq!(upstream.connections(), 3);
-    // One ends, and one is dropped: their streams are free again.
-    let (body, pieces) = open.pop().unwrap();
-    drop(pieces);
-    assert_eq!(length(body).await, 0);
-    let (body, pieces) = open.pop().unwrap();
-    drop(body);
-    soon("its end", pieces.closed()).await;
-    for _ in 0..2 {
-        let response = gateway.response(get(&gateway, "/x/v1/models")).await;
-        open.push((response.into_body(), soon("a request", made.recv()).await.unwrap()));
-    }
-    assert_eq!(upstream.connections(), 3);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn responses_that_nobody_reads_hold_up_no_other_on_their_connection() {
-    let upstream = Secure::start(BOTH, 100, |request: Request<Incoming>| async move {
-        match request.uri().path() {
-            "/v1/large" => Ok(Response::new(long(1600 * 64 * 1024))),
-            _ => say(request).await,
-        }
-    })
-    .await;
-    let home = upstream.home(&["a"]).await;
-    let gateway = Gateway::open(&home, &[]).await;
-    let mut unread = Vec::new();
-    for _ in 0..30 {
-        let mut response = gateway.response(get(&gateway, "/x/v1/large")).await;
-        piece(response.body_mut()).await;
-        unread.push(response);
-    }
-    assert_eq!(asked(&gateway, "/x/v1/models").await.0, 200);
-    assert_eq!(upstream.connections(), 1);
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn http2_goes_through_the_proxy_of_the_environment() {
     let upstream = Secure::start(BOTH, 100, say).await;
     let (port, mut told) = proxy().await;
@@ -216,101 +99,6 @@ async fn http2_goes_through_the_proxy_of_the_environment() {
     assert!(status == 200 && said.starts_with("HTTP/2.0 "), "{status} {said}");
     let asked_for = format!("CONNECT 127.0.0.1:{} HTTP/1.1", upstream.port);
     assert_eq!(soon("a tunnel", told.recv()).await.unwrap(), asked_for);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn all_requests_that_wait_for_a_connection_are_told_why_there_is_none() {
-    let upstream = Secure::start(BOTH, 100, say).await;
-    // Nobody vouches for its certificate.
-    let home = home_of_x(&format!("https://127.0.0.1:{}", upstream.port), &["a"]).await;
-    let gateway = Gateway::open(&home, &[]).await;
-    let asking = (0..20).map(|_| asked(&gateway, "/x/v1/models"));
-    for (status, said) in futures_util::future::join_all(asking).await {
-        assert_eq!(status, 502, "{said}");
-        assert!(said.contains("could not connect: invalid peer certificate"), "{said}");
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_connection_that_is_cut_in_silence_is_found_out_and_replaced() {
-    let upstream = Secure::start(BOTH, 100, say).await;
-    let mut network = Network::to(upstream.port).await;
-    let home = upstream.home_at(network.port, &["a"]).await;
-    let gateway = Gateway::open(&home, &["--upstream-ping", "1"]).await;
-    assert_eq!(asked(&gateway, "/x/v1/models").await.0, 200);
-    // While it is idle.
-    network.cut();
-    soon("the end of the connection", network.given_up()).await;
-    assert_eq!(asked(&gateway, "/x/v1/models").await.0, 200);
-    assert_eq!(upstream.connections(), 2);
-    // With a request that nobody answers: whether it was served is not known.
-    network.cut();
-    let (status, said) = asked(&gateway, "/x/v1/models").await;
-    assert_eq!(status, 502, "{said}");
-    assert!(said.contains("keep-alive timed out"), "{said}");
-    assert_eq!(asked(&gateway, "/x/v1/models").await.0, 200);
-    assert_eq!(upstream.connections(), 3);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_connection_that_takes_no_more_requests_ends_with_those_under_way() {
-    let (bodies, mut made) = mpsc::unbounded_channel();
-    let upstream = Secure::start(BOTH, 100, move |request: Request<Incoming>| {
-        let bodies = bodies.clone();
-        async move {
-            whole(request.into_body()).await;
-            let (pieces, body) = channel();
-            bodies.send(pieces)?;
-            Ok(Response::new(body))
-        }
-    })
-    .await;
-    let home = upstream.home(&["a"]).await;
-    let gateway = Gateway::open(&home, &[]).await;
-    let mut old = gateway.response(get(&gateway, "/x/v1/models")).await.into_body();
-    let pieces = soon("a request", made.recv()).await.unwrap();
-    pieces.send(Frame::data("first".into())).await.unwrap();
-    assert_eq!(piece(&mut old).await, "first");
-    upstream.end_connections();
-    // Nothing tells when the gateway knows.
-    let (mut new, other) = loop {
-        let new = gateway.response(get(&gateway, "/x/v1/models")).await.into_body();
-        let other = soon("another request", made.recv()).await.unwrap();
-        if upstream.connections() == 2 {
-            break (new, other);
-        }
-    };
-    for (pieces, body) in [(pieces, &mut old), (other, &mut new)] {
-        pieces.send(Frame::data("second".into())).await.unwrap();
-        assert_eq!(piece(body).await, "second");
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_stream_that_is_refused_is_sent_again_and_one_that_is_broken_off_is_not() {
-    let reasons = [h2::Reason::REFUSED_STREAM, h2::Reason::INTERNAL_ERROR];
-    let reasons = Arc::new(Mutex::new(VecDeque::from(reasons)));
-    let left = reasons.clone();
-    let upstream = Secure::start(BOTH, 100, move |request| {
-        let reason = reasons.lock().unwrap().pop_front();
-        async move {
-            match reason {
-                Some(reason) => Err(h2::Error::from(reason).into()),
-                None => say(request).await,
-            }
-        }
-    })
-    .await;
-    let home = upstream.home(&["a"]).await;
-    let gateway = Gateway::open(&home, &[]).await;
-    let (status, said) = asked(&gateway, "/x/v1/models").await;
-    // Sent again, it meets the second reason.
-    assert_eq!(status, 502, "{said}");
-    assert!(said.contains("unspecific protocol error") || said.contains("internal error"), "{said}");
-    assert!(left.lock().unwrap().is_empty());
-    left.lock().unwrap().push_back(h2::Reason::REFUSED_STREAM);
-    assert_eq!(asked(&gateway, "/x/v1/models").await.0, 200);
-    assert_eq!(upstream.connections(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
