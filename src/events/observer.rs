@@ -55,6 +55,7 @@ impl Observer {
         EventStream::new(sender.subscribe(), self.streams.clone(), clock)
     }
 
+    #[inline]
     fn has_readers(&self) -> bool {
         self.observe.is_some() || self.streams.load(Ordering::Relaxed) > 0
     }
@@ -65,10 +66,16 @@ impl Observer {
         self.has_readers() || tracing::enabled!(target: log::TARGET, tracing::Level::DEBUG)
     }
 
+    /// Whether anybody sees the events that the log has as information, or as something worse.
+    #[inline]
+    pub(crate) fn sees_changes(&self) -> bool {
+        self.has_readers() || tracing::enabled!(target: log::TARGET, tracing::Level::INFO)
+    }
+
     /// Returns the number of a request that begins, if any event of it is observed.
     #[inline]
     pub(crate) fn number_request(&self) -> Option<NonZeroU64> {
-        if !self.has_readers() && !tracing::enabled!(target: log::TARGET, tracing::Level::INFO) {
+        if !self.sees_changes() {
             return None;
         }
         NonZeroU64::new(self.requests.fetch_add(1, Ordering::Relaxed) + 1)

@@ -48,14 +48,21 @@ pub(super) fn write<B>(pool: &Pool, lease: &Lease, request: &mut Request<B>) {
 /// would give the credential to the host in it. If there is none, the client sets it. If the URI has no host, the caller
 /// decides where the request goes.
 pub(super) fn name_host<B>(request: &mut Request<B>) {
+    if request.headers().contains_key(HOST) {
+        correct_host(request);
+    }
+}
+
+#[inline(never)]
+fn correct_host<B>(request: &mut Request<B>) {
     let Some(authority) = request.uri().authority() else { return };
     // Without the user information, which `host` does not have (RFC 9110, section 7.2).
     let host = authority.as_str().rsplit('@').next().unwrap_or_default();
     let mut named = request.headers().get_all(HOST).iter();
-    match (named.next(), named.next()) {
-        (None, _) => return,
-        (Some(named), None) if named == host => return,
-        _ => {}
+    if let (Some(named), None) = (named.next(), named.next())
+        && named == host
+    {
+        return;
     }
     match HeaderValue::from_str(host) {
         Ok(host) => drop(request.headers_mut().insert(HOST, host)),

@@ -264,9 +264,9 @@ impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
     }
 
     /// Emits an event of the attempt that has begun.
-    pub(super) fn emit_begun(&self, kind: EventKind) {
+    pub(super) fn emit_begun(&self, kind: impl FnOnce() -> EventKind) {
         let numbers = self.sent.as_ref().map(Sent::numbers).unwrap_or_default();
-        self.pool().emit(numbers, kind);
+        self.pool().emit_seen(numbers, kind);
     }
 
     /// Returns a service to send the request again with.

@@ -278,10 +278,13 @@ impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
         drop(history);
         self.begin_again(lease.clone(), began);
         if let Some(before) = before {
-            let (from, to) = (before.credential().into(), lease.credential().into());
             let reason = self.rotation_reason;
             before.stats().rotation(reason);
-            self.emit_begun(EventKind::Rotated { from, to, reason });
+            self.emit_begun(|| EventKind::Rotated {
+                from: before.credential().into(),
+                to: lease.credential().into(),
+                reason,
+            });
         }
         Rotation::Send
     }
@@ -293,7 +296,7 @@ impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
             let retries = self.retry_state();
             retries.waited += pause;
             retries.waited_for.push(lease.slot());
-            self.emit_begun(EventKind::Waiting { account: lease.credential().into(), wait: pause });
+            self.emit_begun(|| EventKind::Waiting { account: lease.credential().into(), wait: pause });
         }
         is_possible
     }
@@ -316,7 +319,7 @@ impl<S, B, R, M: Sends<B, R>> Driver<S, B, R, M> {
             account = Some(lease.credential().into());
             self.begin_again(lease, began);
         }
-        self.emit_begun(EventKind::Repeated { account });
+        self.emit_begun(|| EventKind::Repeated { account });
         Some(pause)
     }
 

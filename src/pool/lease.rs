@@ -30,6 +30,8 @@ struct Inner {
     endpoint: Option<Endpoint>,
     /// If it can be renewed, it may be newer than the vault's.
     secret: Secret,
+    /// Whether the secret has nothing that a request could carry.
+    is_blank: bool,
     mints: Mints,
     penalty: Penalty,
     shared: Arc<Shared>,
@@ -124,7 +126,8 @@ impl Lease {
         (penalty, mints, shared): (Penalty, Mints, Arc<Shared>),
     ) -> Result<Self, UnusableSecret> {
         // A sign-in without a token has nothing for a header. It is renewed before it is sent.
-        let is_missing = credential.secret.is_blank() && Mode::is_oauth(credential.secret.kind());
+        let is_blank = credential.secret.is_blank();
+        let is_missing = is_blank && Mode::is_oauth(credential.secret.kind());
         let mut headers = if is_missing { Vec::new() } else { provider.headers(credential)? };
         for (_, value) in &mut headers {
             if credential.secret.is_in(value.as_bytes()) {
@@ -137,6 +140,7 @@ impl Lease {
             headers,
             endpoint: provider.endpoint(credential),
             secret: credential.secret.clone(),
+            is_blank,
             mints,
             penalty,
             shared,
@@ -192,9 +196,10 @@ impl Lease {
 
     /// Returns whether it has no token yet, so that it can't be sent. An empty key is sent unless a refresher mints:
     /// the provider may need none.
+    #[inline]
     pub(crate) fn lacks_token(&self) -> bool {
-        let Inner { secret, mints, .. } = &*self.0;
-        secret.is_blank() && (Mode::is_oauth(secret.kind()) || mints.is_set())
+        let Inner { secret, is_blank, mints, .. } = &*self.0;
+        *is_blank && (Mode::is_oauth(secret.kind()) || mints.is_set())
     }
 
     /// Returns the whole secret, if it can be renewed.

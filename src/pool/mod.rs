@@ -268,6 +268,14 @@ impl Pool {
         self.0.config.observer.emit(self.now(), numbers, kind);
     }
 
+    /// Emits an event that the log has as information. If nobody sees it, it is not even made: a rotation has three.
+    #[inline]
+    pub(crate) fn emit_seen(&self, numbers: Numbers, kind: impl FnOnce() -> EventKind) {
+        if self.0.config.observer.sees_changes() {
+            self.emit(numbers, kind());
+        }
+    }
+
     /// Returns the number of a request that begins, if somebody observes it.
     #[inline]
     pub(crate) fn number_request(&self) -> Option<NonZeroU64> {

@@ -216,7 +216,7 @@ impl Pool {
             let now = self.now();
             let observation = Observation { lease, began, numbers, scope, now, status };
             if self.with_state(|state, config| state.record_success(&observation, config)) {
-                self.emit(numbers, EventKind::Recovered { account: lease.credential().into() });
+                self.emit_seen(numbers, || EventKind::Recovered { account: lease.credential().into() });
             }
         }
         if !self.needs_allowance(headers) {
@@ -305,16 +305,13 @@ impl Pool {
 
     fn emit_cooled_down(&self, observation: &Observation<'_>, until: Option<Timestamp>, reason: Reason) {
         if let Some(until) = until {
-            self.emit(
-                observation.numbers,
-                EventKind::CooledDown {
-                    account: observation.lease.credential().into(),
-                    until,
-                    wait: until.since(observation.now),
-                    reason,
-                    scope: observation.scope.cloned(),
-                },
-            );
+            self.emit_seen(observation.numbers, || EventKind::CooledDown {
+                account: observation.lease.credential().into(),
+                until,
+                wait: until.since(observation.now),
+                reason,
+                scope: observation.scope.cloned(),
+            });
         }
     }
 

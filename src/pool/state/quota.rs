@@ -37,21 +37,45 @@ impl SharedQuota {
     }
 }
 
+/// The accounts that share a quota, or the one that shares none. It does not borrow the state.
+enum Members {
+    One(Option<SlotIndex>),
+    All { quota: Arc<SharedQuota>, next: usize },
+}
+
+impl Iterator for Members {
+    type Item = SlotIndex;
+
+    #[inline]
+    fn next(&mut self) -> Option<SlotIndex> {
+        match self {
+            Self::One(index) => index.take(),
+            Self::All { quota, next } => {
+                let member = quota.members.get(*next).copied();
+                *next += 1;
+                member
+            }
+        }
+    }
+}
+
 impl Slot {
     /// Returns all its cooldowns, and who has met those that are not its own.
     pub(super) fn cooldowns(&self) -> impl Iterator<Item = (&Cooldown, Option<SlotIndex>)> {
-        let shared = self.quota.iter().flat_map(|quota| &quota.limits);
         let own = self.standing.cooldowns.iter().map(|cooldown| (cooldown, None));
         // Its own limits are among the shared ones, too. Of two that end at once, the later one here counts.
-        shared.map(|(limit, of)| (limit, Some(*of))).chain(own)
+        self.shared_limits().iter().map(|(limit, of)| (limit, Some(*of))).chain(own)
     }
 
     /// Returns its standing with the limits that others of its quota have met.
     pub(crate) fn seen_standing(&self) -> Standing {
         let mut standing = self.standing.clone();
-        let shared = self.quota.iter().flat_map(|quota| &quota.limits);
-        shared.for_each(|(limit, _)| standing.add_limit(limit));
+        self.shared_limits().iter().for_each(|(limit, _)| standing.add_limit(limit));
         standing
+    }
+
+    fn shared_limits(&self) -> &[(Cooldown, SlotIndex)] {
+        self.quota.as_ref().map_or(&[], |quota| &quota.limits)
     }
 
     /// Returns the name by which a response that repeats a stated time is recognized, if the quota is shared.
@@ -63,11 +87,10 @@ impl Slot {
 impl PoolState {
     /// Returns the accounts that share the quota of this one, with itself.
     pub(super) fn of_quota(&self, index: SlotIndex) -> impl Iterator<Item = SlotIndex> + use<> {
-        let quota = self.slots[index].quota.clone();
-        let alone = quota.is_none().then_some(index);
-        let count = quota.as_ref().map_or(0, |quota| quota.members.len());
-        let members = (0..count).filter_map(move |place| Some(quota.as_ref()?.members[place]));
-        alone.into_iter().chain(members)
+        match self.slots[index].quota.clone() {
+            None => Members::One(Some(index)),
+            Some(quota) => Members::All { quota, next: 0 },
+        }
     }
 
     /// Returns the other accounts that share the quota of this one.

@@ -112,7 +112,8 @@ impl PoolState {
     pub(crate) fn record_success(&mut self, observation: &Observation<'_>, config: &Config) -> bool {
         let Observation { lease, began, scope, now, .. } = *observation;
         let slot = &mut self.slots[lease.slot()];
-        if slot.is_of(lease) && slot.suspected.is_none_or(|since| began >= since) {
+        let was_refused = slot.was_refused();
+        if was_refused && slot.is_of(lease) && slot.suspected.is_none_or(|since| began >= since) {
             slot.clear_suspicion();
             slot.update_penalty();
             self.reindex(lease.slot(), config, now);

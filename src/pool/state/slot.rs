@@ -189,6 +189,11 @@ impl Slot {
         self.refusal_cooldown(scope).is_some_and(|known| known.until > now)
     }
 
+    /// Returns whether it was refused, and has not been forgiven.
+    pub(super) fn was_refused(&self) -> bool {
+        self.is_suspected() || self.refused_fresh.is_any()
+    }
+
     /// Forgets refusals: it has succeeded, has another secret, or was reset.
     pub(super) fn clear_suspicion(&mut self) {
         self.suspected = None;
@@ -207,8 +212,7 @@ impl Slot {
 
     /// Shows the lease's holders whether a success would change something.
     pub(super) fn update_penalty(&self) {
-        let is_suspected = self.is_suspected() || self.refused_fresh.is_any();
         let is_held_up = self.cooldowns().next().is_some();
-        self.lease.penalty().set(is_suspected || is_held_up || self.standing.is_penalized());
+        self.lease.penalty().set(self.was_refused() || is_held_up || self.standing.is_penalized());
     }
 }
