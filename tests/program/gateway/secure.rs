@@ -47,7 +47,7 @@ impl Secure {
         F: Future<Output = Result<WireReply, BoxError>> + Send + 'static,
     {
         let certified = Certified::new();
-        let acceptor = TlsAcceptor::from(Arc::new(config(&certified, protocols)));
+        let acceptor = acceptor(&certified, protocols);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let connections = Arc::new(AtomicUsize::new(0));
@@ -98,11 +98,7 @@ impl Secure {
 
     /// A home of the provider `x` whose requests go to this upstream, at this port.
     pub(super) async fn home_at(&self, port: u16, labels: &[&str]) -> Home {
-        let mut home = home_of_x(&format!("https://127.0.0.1:{port}"), labels).await;
-        let authority = home.path().join("authority.pem");
-        std::fs::write(&authority, self.certified.authority.pem()).unwrap();
-        home.set("SSL_CERT_FILE", authority.to_str().unwrap());
-        home
+        home_that_trusts(&self.certified, port, labels).await
     }
 
     pub(super) async fn home(&self, labels: &[&str]) -> Home {
@@ -110,7 +106,16 @@ impl Secure {
     }
 }
 
-fn config(certified: &Certified, protocols: &[&str]) -> rustls::ServerConfig {
+/// A home of the provider `x` whose requests go to this port, and which knows the authority of its certificate.
+pub(super) async fn home_that_trusts(certified: &Certified, port: u16, labels: &[&str]) -> Home {
+    let mut home = home_of_x(&format!("https://127.0.0.1:{port}"), labels).await;
+    let authority = home.path().join("authority.pem");
+    std::fs::write(&authority, certified.authority.pem()).unwrap();
+    home.set("SSL_CERT_FILE", authority.to_str().unwrap());
+    home
+}
+
+pub(super) fn acceptor(certified: &Certified, protocols: &[&str]) -> TlsAcceptor {
     let chain = rustls::pki_types::CertificateDer::from_pem_slice(certified.certificate.as_bytes());
     let key = PrivateKeyDer::from_pem_slice(certified.key.as_bytes()).unwrap();
     let provider = rustls::crypto::ring::default_provider();
@@ -121,7 +126,7 @@ fn config(certified: &Certified, protocols: &[&str]) -> rustls::ServerConfig {
         .with_single_cert(vec![chain.unwrap()], key)
         .unwrap();
     config.alpn_protocols = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
-    config
+    TlsAcceptor::from(Arc::new(config))
 }
 
 /// Says what it was asked by: the version, the host and the key.

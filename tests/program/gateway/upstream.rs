@@ -5,10 +5,11 @@ use http_body::Frame;
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
 
 use super::process::{Gateway, add_settings};
-use super::secure::{BOTH, HTTP1, Secure, asked, proxy, say};
+use super::secure::{BOTH, HTTP1, Secure, acceptor, asked, home_that_trusts, proxy, say};
+use super::tls::Certified;
 use crate::wire::{WireBody, frames, full, length, long, soon, whole, wire_client};
 
 fn post(gateway: &Gateway, body: WireBody) -> Request<WireBody> {
@@ -126,6 +127,33 @@ async fn an_early_answer_to_an_upload_is_read_and_acted_on() {
     // The connection goes on.
     assert_eq!(gateway.ask(post(&gateway, long(LENGTH))).await.0, 200);
     assert_eq!(upstream.connections(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_early_answer_is_read_even_if_the_connection_breaks_after_it() {
+    let certified = Certified::new();
+    let acceptor = acceptor(&certified, BOTH);
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let home = home_that_trusts(&certified, listener.local_addr().unwrap().port(), &["a"]).await;
+    tokio::spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            let mut connection =
+                h2::server::handshake(acceptor.accept(stream).await.unwrap()).await.unwrap();
+            let (request, mut respond) = connection.accept().await.unwrap().unwrap();
+            let early = Response::builder().status(413).body(()).unwrap();
+            respond.send_response(early, true).unwrap();
+            drop((request, respond));
+            connection.graceful_shutdown();
+            // What is left of the upload is never read, so the system resets the connection.
+            let _ = std::future::poll_fn(|cx| connection.poll_closed(cx)).await;
+        }
+    });
+    let gateway = Gateway::open(&home, &[]).await;
+    for _ in 0..20 {
+        let response = wire_client(false).request(post(&gateway, long(64 * 64 * 1024)));
+        assert_eq!(soon("a response", response).await.unwrap().status(), 413);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -49,6 +49,7 @@ pub(crate) struct RouteSettings {
     /// Where they go. Defaults to the provider's first origin.
     #[serde(default, deserialize_with = "maybe_parsed")]
     pub(crate) upstream: Option<Endpoint>,
+    /// What that is spoken to by.
     #[serde(default)]
     pub(super) upstream_http_version: Option<HttpVersion>,
     /// Only requests for this host.
