@@ -15,6 +15,9 @@
 //! - at most 11,000 for a rotation that could be followed by another (`rotation::one_layer`);
 //! - at most 8,000 for one layer over reqwest's service (`service::reqwest_layer`).
 //!
+//! Now they are 3,690, 4,540, 2,500, 15,740 and 8,950: each counts what happens, checks whom a `host` header names,
+//! and a rotation records the cause of a cooldown for other processes and for `Pool::why`.
+//!
 //! The rows for reqwest need the feature `reqwest-middleware`. They are of a client of
 //! reqwest-middleware's whose last middleware responds from memory, and of a service with the request and
 //! response of reqwest's client.

@@ -138,12 +138,26 @@ async fn print_shows_the_variables_and_no_token() {
     let upstream = upstream().await;
     let home = home(&upstream, &["good-1"]).await;
     home.add("anthropic", "good-2", "good-2-key").await;
+    home.add("google", "good-3", "good-3-key").await;
     let run = home.run(["exec", "--print"]).ok();
-    let names: Vec<_> = run.stdout.lines().map(|line| line.split('=').next().unwrap()).collect();
-    let of_anthropic = ["ANTHROPIC_BASE_URL", "ANTHROPIC_API_URL", "ANTHROPIC_API_KEY"];
-    let of_openai = ["OPENAI_BASE_URL", "OPENAI_API_BASE", "OPENAI_API_KEY"];
-    assert_eq!(names, [of_anthropic, of_openai].concat());
-    assert!(!run.stdout.contains("sk-"), "{run:?}");
+    let shown = |line: &str| {
+        let (name, value) = line.split_once('=').unwrap();
+        let path = value.strip_prefix("http://127.0.0.1:").map(|rest| rest.split_once('/').unwrap().1);
+        format!("{name} {}", path.unwrap_or(value))
+    };
+    let expected = [
+        "ANTHROPIC_BASE_URL anthropic",
+        "ANTHROPIC_API_URL anthropic",
+        "ANTHROPIC_API_KEY …",
+        "GOOGLE_GEMINI_BASE_URL google",
+        "GEMINI_API_BASE google/v1beta",
+        "GEMINI_API_KEY …",
+        "GOOGLE_API_KEY …",
+        "OPENAI_BASE_URL openai/v1",
+        "OPENAI_API_BASE openai/v1",
+        "OPENAI_API_KEY …",
+    ];
+    assert_eq!(run.stdout.lines().map(shown).collect::<Vec<_>>(), expected);
     let run = home.run(["exec", "openai", "--print"]).ok();
     assert!(!run.stdout.contains("ANTHROPIC"), "{run:?}");
 }

@@ -12,6 +12,8 @@ mod forwarding;
 mod process;
 mod responses;
 mod routes;
+#[cfg(target_os = "linux")]
+mod sdks;
 mod secure;
 mod signals;
 mod smuggling;

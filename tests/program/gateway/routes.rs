@@ -216,6 +216,37 @@ async fn nothing_leads_out_of_a_route() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_tool_may_expect_the_version_in_anthropics_address_or_not() {
+    let upstream = upstream().await;
+    let home = home(&upstream, &["good-1"]).await;
+    home.add("anthropic", "good-2", "good-2-key").await;
+    let origin = upstream.origin();
+    add(
+        &home,
+        &format!(
+            "[[serve.route]]\npath = \"/deep\"\nprovider = \"anthropic\"\nupstream = \"{origin}/base/v1\"\n\
+             [[serve.route]]\npath = \"/one\"\nprovider = \"anthropic\"\npaths = [\"/v1/messages\"]\n"
+        ),
+    );
+    let gateway = Gateway::open(&home, &[]).await;
+    for (asked, seen) in [
+        ("/anthropic/messages", "/v1/messages"),
+        ("/anthropic/messages/count_tokens?beta=true", "/v1/messages/count_tokens?beta=true"),
+        ("/anthropic/v1/messages", "/v1/messages"),
+        ("/anthropic/messages-2", "/messages-2"),
+        ("/anthropic/api/messages", "/api/messages"),
+        ("/deep/messages", "/base/v1/messages"),
+        ("/one/messages", "/v1/messages"),
+        ("/openai/messages", "/messages"),
+    ] {
+        let (_, said) = gateway.send(Request::post(gateway.url(asked))).await;
+        assert_eq!(said.split(' ').nth(1), Some(seen), "{asked}: {said}");
+    }
+    let (status, _) = gateway.send(Request::post(gateway.url("/one/messages/batches"))).await;
+    assert_eq!(status, StatusCode::FORBIDDEN);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_tool_is_told_the_address_that_its_route_takes() {
     let upstream = upstream().await;
     let home = home(&upstream, &["good-1"]).await;

@@ -19,6 +19,7 @@ use tokio_tungstenite::client_async;
 
 use super::process::{Gateway, client, home, upstream};
 use super::websockets::Echo;
+use crate::cli::Home;
 use crate::wire::{Wire, WireBody, full, soon, whole};
 
 /// An authority, and the certificate and key of a host that it vouches for.
@@ -44,9 +45,16 @@ impl Certified {
     }
 
     /// Writes the certificate and its key.
-    fn write(&self, files: &Files) {
+    pub(super) fn write(&self, files: &Files) {
         std::fs::write(&files.certificate, &self.certificate).unwrap();
         write_key(&files.key, &self.key);
+    }
+
+    /// Writes the authority's own certificate.
+    pub(super) fn write_authority(&self, home: &Home) -> PathBuf {
+        let path = home.path().join("authority.pem");
+        std::fs::write(&path, self.authority.pem()).unwrap();
+        path
     }
 
     fn config(&self, protocols: &[&str]) -> ClientConfig {
@@ -79,17 +87,17 @@ impl Certified {
     }
 }
 
-struct Files {
+pub(super) struct Files {
     certificate: PathBuf,
     key: PathBuf,
 }
 
 impl Files {
-    fn of(directory: &Path) -> Self {
+    pub(super) fn of(directory: &Path) -> Self {
         Self { certificate: directory.join("gateway.pem"), key: directory.join("gateway.key") }
     }
 
-    fn arguments(&self) -> [&str; 4] {
+    pub(super) fn arguments(&self) -> [&str; 4] {
         ["--tls-cert", self.certificate.to_str().unwrap(), "--tls-key", self.key.to_str().unwrap()]
     }
 }
@@ -112,8 +120,7 @@ async fn an_address_with_a_certificate_speaks_https_by_http2_and_http1() {
     let token = client(&home, &["laptop"]);
     let (certified, files) = (Certified::new(), Files::of(home.path()));
     certified.write(&files);
-    let authority = home.path().join("authority.pem");
-    std::fs::write(&authority, certified.authority.pem()).unwrap();
+    let authority = certified.write_authority(&home);
     let mut gateway = Gateway::start(&home, &files.arguments()).await;
     gateway.says(&format!("OPENAI_BASE_URL=https://{}/openai/v1", gateway.address)).await;
     let url = format!("https://{}/openai/v1/x", gateway.address);

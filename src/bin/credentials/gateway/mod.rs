@@ -191,6 +191,7 @@ impl<S: Forward> Gateway<S> {
         seen.route(&route.path);
         let path = head.uri.path().to_owned();
         let rest = route.settings.path.rest_of(&path).unwrap_or_default();
+        let rest = &*route.meant_path(rest);
         if !route.settings.allows(&head.method, rest) {
             let message = format!("the route {} does not allow {} {rest}", route.path, head.method);
             return Err(responses::lasting_error(StatusCode::FORBIDDEN, "permission_error", message));

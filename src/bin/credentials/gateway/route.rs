@@ -1,5 +1,6 @@
 //! Which requests go where, with whose accounts.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -79,6 +80,19 @@ impl<S> Route<S> {
     /// The path that it puts before that of requests.
     pub(crate) fn prefix(&self) -> &str {
         self.upstream.prefix()
+    }
+
+    /// Returns the path that a tool means by the rest of its request's. Anthropic's own SDKs expect no `/v1` in
+    /// `ANTHROPIC_BASE_URL`, but the npm package `ai` does, and leaves it out of its paths.
+    pub(super) fn meant_path<'a>(&self, rest: &'a str) -> Cow<'a, str> {
+        let after = rest.strip_prefix("/messages");
+        let is_without_version = after.is_some_and(|after| after.is_empty() || after.starts_with('/'));
+        match self.provider() {
+            "anthropic" if is_without_version && !self.prefix().ends_with("/v1") => {
+                format!("/v1{rest}").into()
+            }
+            _ => rest.into(),
+        }
     }
 
     pub(crate) fn pool(&self) -> &Pool {

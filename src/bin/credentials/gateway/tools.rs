@@ -40,7 +40,7 @@ const TOOLS: [Tools; 4] = [
     },
     Tools {
         provider: "google",
-        urls: &[("GOOGLE_GEMINI_BASE_URL", "")],
+        urls: &[("GOOGLE_GEMINI_BASE_URL", ""), ("GEMINI_API_BASE", "/v1beta")],
         keys: &["GEMINI_API_KEY", "GOOGLE_API_KEY"],
     },
     Tools {
