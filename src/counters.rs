@@ -55,11 +55,12 @@ pub(crate) const OUTCOMES: [Named; 7] = [
 ];
 
 /// Why requests went on to another credential.
-pub(crate) const ROTATIONS: [Named; 4] = [
+pub(crate) const ROTATIONS: [Named; 5] = [
     ("limited", |of| of.rotations.limited),
     ("refused", |of| of.rotations.refused),
     ("out_of_use", |of| of.rotations.out_of_use),
     ("no_token", |of| of.rotations.no_token),
+    ("overloaded", |of| of.rotations.overloaded),
 ];
 
 /// How renewals ended.
@@ -78,7 +79,7 @@ impl Counters {
     }
 
     /// Returns how many rotations of all credentials had which reason, by the names of the fields of [`RotationCounts`].
-    pub fn rotations_by_reason(&self) -> [(&'static str, u64); 4] {
+    pub fn rotations_by_reason(&self) -> [(&'static str, u64); 5] {
         self.sums(ROTATIONS)
     }
 
@@ -137,12 +138,14 @@ pub struct RotationCounts {
     pub out_of_use: u64,
     /// No token could be had for it in time.
     pub no_token: u64,
+    /// The server was too busy.
+    pub overloaded: u64,
 }
 
 impl RotationCounts {
     /// Returns their sum.
     pub fn total(&self) -> u64 {
-        self.limited + self.refused + self.out_of_use + self.no_token
+        self.limited + self.refused + self.out_of_use + self.no_token + self.overloaded
     }
 }
 

@@ -161,7 +161,7 @@
 //! | `discovery` | no | `discovery`: the models that an upstream offers, cached. Implies `file` and `providers`. |
 //! | `backup` | no | `vault::backup`: all accounts in one sealed file. Implies `seal`. |
 //! | `setup` | no | `setup`: the places of a program's vault, key and settings. Implies `config` and `file`. |
-//! | `hyper` | no | hyper's bodies and errors, so that the layers know what can be sent again; `connect`. |
+//! | `hyper` | no | hyper's bodies and errors, so that the layers know what can be sent again; `connect`. With `tls`: `https::AutoClient`, which speaks HTTP/2. |
 //! | `reqwest` | no | `reqwest_client`: the layers over a reqwest client, and a redirect policy. |
 //! | `reqwest-middleware` | no | The layers as a middleware for reqwest-middleware. Implies `reqwest`. |
 //! | `follow-redirect` | no | `redirect`: a policy for tower-http's `FollowRedirect`. |

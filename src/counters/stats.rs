@@ -37,7 +37,7 @@ pub(crate) enum RefreshOutcome {
 pub(crate) struct Stats {
     attempts: AtomicU64,
     outcomes: [AtomicU64; OUTCOMES],
-    rotations: [AtomicU64; 4],
+    rotations: [AtomicU64; 5],
     refreshes: [AtomicU64; 4],
 }
 
@@ -86,6 +86,7 @@ impl Stats {
                 refused: rotations[RotationReason::Refused as usize],
                 out_of_use: rotations[RotationReason::OutOfUse as usize],
                 no_token: rotations[RotationReason::NoToken as usize],
+                overloaded: rotations[RotationReason::Overloaded as usize],
             },
             refreshes: RefreshCounts {
                 renewed: refreshes[RefreshOutcome::Renewed as usize],

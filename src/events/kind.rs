@@ -321,6 +321,8 @@ pub enum RotationReason {
     OutOfUse,
     /// No token could be had for the credential in time.
     NoToken,
+    /// The server was too busy, and the pool [sends such requests on](crate::PoolBuilder::rotate_overloads).
+    Overloaded,
 }
 
 /// A status as a number.

@@ -1,12 +1,14 @@
-//! An HTTPS client for programs without one of their own.
+//! HTTPS clients for programs without one of their own.
 
+#[cfg(feature = "hyper")]
+mod auto;
+mod connector;
 mod proxy;
 
 use std::fmt;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -14,16 +16,17 @@ use http::{Request, Response};
 use http_body::Body;
 use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::{Client, Error, ResponseFuture};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use pin_project_lite::pin_project;
-use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::BoxError;
-use crate::connect::{EarlyResponse, EarlyResponseLayer};
-use proxy::ProxyConnector;
+use connector::{Connector, Connectors};
+
+#[cfg(feature = "hyper")]
+#[cfg_attr(docsrs, doc(cfg(feature = "hyper")))]
+pub use auto::{AutoBody, AutoClient, AutoError, AutoFuture};
 
 pub use proxy::Proxies;
 
@@ -42,8 +45,8 @@ pub use proxy::Proxies;
 /// `socks5` ones. Plain HTTP never goes through a proxy: it carries credentials only to a loopback host, and to explicitly
 /// allowed [private origins](crate::provider::Origin::plain_http).
 ///
-/// Each request in progress has its own connection, so none waits for another. An HTTP/2 client has one connection, with as
-/// many requests on it as the server allows.
+/// Each request in progress has its own connection, so none waits for another. `AutoClient` (with the feature `hyper`)
+/// speaks HTTP/2 where the server does.
 ///
 /// ```no_run
 /// use bytes::Bytes;
@@ -60,7 +63,7 @@ pub use proxy::Proxies;
 /// # }
 /// ```
 pub struct HttpsClient<B = Full<Bytes>> {
-    client: Client<HttpsConnector<EarlyResponse<ProxyConnector>>, B>,
+    client: Client<Connector, B>,
 }
 
 impl<B: Body<Data: Send> + Send> HttpsClient<B> {
@@ -70,14 +73,13 @@ impl<B: Body<Data: Send> + Send> HttpsClient<B> {
     /// If the operating system's certificates can't be loaded. [`io::ErrorKind::InvalidInput`] if the variable of the proxy
     /// is not a proxy's address: requests must not bypass it.
     pub fn new() -> io::Result<Self> {
-        let connector = HttpsConnectorBuilder::new()
-            .with_provider_and_platform_verifier(Arc::new(rustls::crypto::ring::default_provider()))?
-            .https_or_http()
-            .enable_http1()
-            .wrap_connector(EarlyResponseLayer::new().layer(ProxyConnector::of_the_system()?));
+        Ok(Self::over(Connectors::of_the_system()?.http1()))
+    }
+
+    fn over(connector: Connector) -> Self {
         let client =
             Client::builder(TokioExecutor::new()).pool_timer(TokioTimer::new()).build(connector);
-        Ok(Self { client })
+        Self { client }
     }
 }
 

@@ -14,11 +14,11 @@ use tower_service::Service;
 
 use super::content_coding;
 use super::event_reader::EventReader;
-use super::peeked::{BodyPrefix, MAX_READ, Peek, PeekedBody};
+use super::peeked::{BodyPrefix, FailedStream, MAX_READ, Peek, PeekedBody};
 use super::response_class::ResponseClass;
 use crate::accessors::accessors;
 use crate::pool::Pool;
-use crate::provider::{EventMeaning, StreamEvent};
+use crate::provider::{EventMeaning, StreamEvent, is_servers_own};
 
 /// Looks at the first events of a response that streams, before the response is handed on. If one of them is an error
 /// that the layers above act on, the response becomes that error: the request then goes on with another account, as after
@@ -33,9 +33,10 @@ use crate::provider::{EventMeaning, StreamEvent};
 ///   (`rate_limit_error` is a 429), and with the error as a JSON body. The other headers stay, and the rest of the stream
 ///   is dropped. If no other account is left, the caller gets this response: an SDK knows how to treat it, and when to
 ///   try again.
-/// - *An error on which the layers would not act* is left in its stream, which is handed on unchanged. Overloads are such
-///   errors (503, or 529 for Anthropic's `overloaded_error`), unless the pool's
-///   [cooldowns](crate::Cooldowns::limited_statuses) or a [rule](crate::provider::ResponseRule) call them a limit.
+/// - *An error on which the layers would not act* is left in its stream, which is handed on unchanged. Those of the server
+///   itself are such errors, such as Anthropic's `overloaded_error`, unless the pool
+///   [rotates](crate::PoolBuilder::rotate_overloads) on them, or its [cooldowns](crate::Cooldowns::limited_statuses) or a
+///   [rule](crate::provider::ResponseRule) call them a limit.
 /// - *After the first content* the stream is the caller's, whatever it says later.
 ///
 /// Responses with status 200 and the type `text/event-stream` are looked at. No more than a [bound](Self::bound) of bytes
@@ -276,14 +277,17 @@ fn into_error(
     headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
     let shown = pool.provider().body_prefix(status).min(MAX_READ).min(body.len());
     let prefix = BodyPrefix(body.slice(..shown));
-    error.extensions_mut().insert(prefix.clone());
+    error.extensions_mut().insert(prefix);
+    if status.is_server_error() && is_servers_own(body) {
+        error.extensions_mut().insert(FailedStream);
+    }
     let (class, _) = ResponseClass::of(pool, &error);
     if matches!(class, ResponseClass::Good | ResponseClass::Other) {
         return Err(head);
     }
     head.status = status;
     head.headers = std::mem::take(error.headers_mut());
-    head.extensions.insert(prefix);
+    head.extensions.extend(std::mem::take(error.extensions_mut()));
     Ok(head)
 }
 

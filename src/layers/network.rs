@@ -125,6 +125,10 @@ fn client_says_unsent(error: &(dyn StdError + 'static)) -> Option<bool> {
     if let Some(error) = error.downcast_ref::<hyper_util::client::legacy::Error>() {
         return Some(error.is_connect());
     }
+    #[cfg(all(feature = "hyper", feature = "tls"))]
+    if let Some(error) = error.downcast_ref::<crate::https::AutoError>() {
+        return Some(error.is_connect());
+    }
     // The connection was closed with the request still in its queue.
     #[cfg(feature = "hyper")]
     if let Some(error) = error.downcast_ref::<hyper::Error>() {

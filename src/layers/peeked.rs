@@ -21,6 +21,11 @@ const MAX_FRAMES: usize = 1024;
 #[derive(Clone)]
 pub(crate) struct BodyPrefix(pub(crate) Bytes);
 
+/// Marks a response, among its extensions, in which the server has failed in place of the content of a stream.
+#[cfg(feature = "providers")]
+#[derive(Clone, Copy)]
+pub(super) struct FailedStream;
+
 /// An item of a body.
 type FrameResult<B> = Result<Frame<Bytes>, <B as Body>::Error>;
 

@@ -84,6 +84,7 @@ pub(super) fn record_outcome<R>(
         ResponseClass::Refused
         | ResponseClass::Forbidden
         | ResponseClass::Insufficient
+        | ResponseClass::Overloaded
         | ResponseClass::Other => {}
     }
     judge_suspects(pool, lease.slot(), history, class, status);

@@ -2,6 +2,8 @@
 
 use http::{Response, StatusCode};
 
+#[cfg(feature = "providers")]
+use super::peeked::FailedStream;
 use super::{BodyPrefix, grpc};
 use crate::counters::Outcome;
 use crate::events::RotationReason;
@@ -24,6 +26,9 @@ pub(super) enum ResponseClass {
     Stopped,
     /// The account is out of use. Another one is tried.
     Spent,
+    /// The server is too busy for the request, or has failed before it began to respond. That says nothing about the
+    /// credential, but the server may have room for another one.
+    Overloaded,
     /// A response that says nothing about the credential.
     Other,
 }
@@ -71,6 +76,7 @@ impl ResponseClass {
             Some(Verdict::Refused) => Self::Refused,
             None if status == StatusCode::UNAUTHORIZED => Self::Refused,
             None if status == StatusCode::FORBIDDEN => Self::Forbidden,
+            None if pool.rotates_overloads() && is_overload(response) => Self::Overloaded,
             None => Self::Other,
         };
         (class, assessment)
@@ -78,7 +84,7 @@ impl ResponseClass {
 
     /// Whether one of the layers may send the request again.
     pub(super) fn needs_action(self) -> bool {
-        matches!(self, Self::Limited | Self::Spent) || self.is_refusal()
+        matches!(self, Self::Limited | Self::Spent | Self::Overloaded) || self.is_refusal()
     }
 
     pub(super) fn is_refusal(self) -> bool {
@@ -102,7 +108,7 @@ impl ResponseClass {
             Self::Limited => Outcome::Limited,
             Self::Refused | Self::Forbidden | Self::Insufficient => Outcome::Refused,
             Self::Stopped | Self::Spent => Outcome::OutOfUse,
-            Self::Other => Outcome::Other,
+            Self::Overloaded | Self::Other => Outcome::Other,
         }
     }
 
@@ -111,6 +117,7 @@ impl ResponseClass {
         match self {
             Self::Refused | Self::Forbidden | Self::Insufficient => RotationReason::Refused,
             Self::Stopped | Self::Spent => RotationReason::OutOfUse,
+            Self::Overloaded => RotationReason::Overloaded,
             Self::Good | Self::Limited | Self::Other => RotationReason::Limited,
         }
     }
@@ -121,7 +128,16 @@ impl ResponseClass {
             Self::Good => 1,
             Self::Limited => 2,
             Self::Stopped | Self::Spent => 3,
-            Self::Refused | Self::Forbidden | Self::Insufficient | Self::Other => 0,
+            Self::Refused | Self::Forbidden | Self::Insufficient | Self::Overloaded | Self::Other => 0,
         }
     }
+}
+
+/// Whether the server was too busy (503, or Anthropic's 529), or has failed in place of the content of a stream.
+fn is_overload<R>(response: &Response<R>) -> bool {
+    #[cfg(feature = "providers")]
+    if response.extensions().get::<FailedStream>().is_some() {
+        return true;
+    }
+    matches!(response.status().as_u16(), 503 | 529)
 }

@@ -22,7 +22,8 @@ names! {
     /// that says nothing of the account), `failed` (no response) or `cancelled`. Counted when they end. A counter.
     describe_counter(ATTEMPTS = "attempts", Some(Unit::Count));
 
-    /// How often a request went on to another account, by `reason`: `limited`, `refused`, `out_of_use` or `no_token`.
+    /// How often a request went on to another account, by `reason`: `limited`, `refused`, `out_of_use`, `no_token` or
+    /// `overloaded`.
     /// Counted for the account that it leaves. A counter.
     describe_counter(ROTATIONS = "rotations", Some(Unit::Count));
 

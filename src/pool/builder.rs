@@ -87,6 +87,18 @@ impl PoolBuilder {
         self
     }
 
+    /// Sets whether a request for which the server is too busy (503, or Anthropic's 529) goes on with the next credential.
+    /// Under [`FirstEventLayer`](crate::FirstEventLayer) so does one for which the server has failed in place of the content of a
+    /// stream. Defaults to false: the response is returned, and is the caller's to repeat.
+    ///
+    /// The credential does not cool down, since an overload is not about the account. An account on another plan, or in
+    /// another region, may be served all the same. [Rules](crate::provider::ResponseRule) for these statuses go first.
+    #[must_use]
+    pub fn rotate_overloads(mut self, rotate: bool) -> Self {
+        self.config.rotates_overloads = rotate;
+        self
+    }
+
     /// Sets the maximum number of concurrent requests per credential. Defaults to no maximum. A request counts until
     /// its response's head arrives. If every ready credential is at its cap, requests wait.
     ///

@@ -30,6 +30,8 @@ pub(crate) struct Config {
     pub(crate) policy: Box<dyn Policy>,
     pub(crate) cooldowns: Cooldowns,
     pub(crate) when_all_cooling_down: WhenAllCoolingDown,
+    /// Whether a request for which the server is too busy goes on with another credential.
+    pub(crate) rotates_overloads: bool,
     pub(crate) max_in_flight: Option<NonZeroU32>,
     pub(crate) clock: Clock,
     pub(crate) observer: Observer,
@@ -54,6 +56,7 @@ impl Default for Config {
             policy: Box::new(Sticky),
             cooldowns: Cooldowns::default(),
             when_all_cooling_down: WhenAllCoolingDown::default(),
+            rotates_overloads: false,
             max_in_flight: None,
             clock: Clock::default(),
             observer: Observer::default(),

@@ -118,7 +118,8 @@ impl Cooldowns {
     }
 
     /// Which statuses mean that the account has reached a limit, so that it cools down and the request is rotated.
-    /// Defaults to 429 and 402. A 503 or 529 is the upstream's trouble, not the account's.
+    /// Defaults to 429 and 402. A 503 or 529 is the upstream's trouble, not the account's: see
+    /// [`PoolBuilder::rotate_overloads`](crate::PoolBuilder::rotate_overloads).
     #[must_use]
     pub fn limited_statuses(
         mut self,

@@ -8,6 +8,11 @@ use crate::standing::{Change, Quota};
 use crate::vault::VaultError;
 
 impl Pool {
+    /// Returns whether the pool has this credential, ready or not.
+    pub fn contains(&self, id: CredentialId) -> bool {
+        self.with_state(|state, _| state.find(id).is_some())
+    }
+
     /// Clears a credential's cooldowns and failures, and moves it back to its place in the order that a person has
     /// set. A paused credential stays paused. If it shares a [quota](Self::set_quota), the limits of that end for all
     /// accounts that do. Saved immediately.

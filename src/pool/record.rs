@@ -27,6 +27,11 @@ impl Pool {
         self.0.config.cooldowns.is_limited(status)
     }
 
+    /// Whether a request for which the server is too busy goes on with another credential.
+    pub(crate) fn rotates_overloads(&self) -> bool {
+        self.0.config.rotates_overloads
+    }
+
     /// Returns what a response that isn't a success says of its account.
     pub(crate) fn read(&self, status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Assessment {
         self.0.provider.read(&ResponseView::new(status, headers, self.now()).body(body))

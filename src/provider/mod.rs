@@ -31,6 +31,8 @@ pub use response_view::{Assessment, LimitOf, ResponseView, Verdict};
 #[cfg_attr(docsrs, doc(cfg(feature = "providers")))]
 pub use responses::{IntoPatterns, ResponseRule};
 #[cfg(feature = "providers")]
+pub(crate) use stream_event::is_servers_own;
+#[cfg(feature = "providers")]
 #[cfg_attr(docsrs, doc(cfg(feature = "providers")))]
 pub use stream_event::{EventMeaning, StreamEvent};
 #[cfg(feature = "providers")]

@@ -147,6 +147,12 @@ impl Choice {
     }
 }
 
+/// Whether an error's body says itself that the server has failed. One in words that nobody knows does not.
+pub(crate) fn is_servers_own(body: &[u8]) -> bool {
+    let body: Value = serde_json::from_slice(body).unwrap_or_default();
+    status(&body["error"]).is_some_and(|status| status.is_server_error())
+}
+
 /// Returns the status of an error, by the first of its fields that tells.
 fn status(error: &Value) -> Option<StatusCode> {
     let code = ["code", "type", "status"].iter().find_map(|name| match error.get(name)? {

@@ -153,6 +153,29 @@ async fn a_503_rotates_if_the_cooldowns_say_so() {
 }
 
 #[tokio::test]
+async fn an_overload_goes_on_with_the_next_account_if_the_pool_says_so() {
+    for status in [503, 529] {
+        let busy = Canned::status(status).header("retry-after", "60");
+        let upstream = Upstream::new().answers("a", [busy.clone(), busy.clone()]);
+        let pool = builder(keys(["a", "b"]).await).rotate_overloads(true).open().await.unwrap();
+        let service = stack(four(&pool, &no_refresh()), upstream.clone());
+        assert_eq!(ask(&service, post()).await, (200, "b".into()));
+        upstream.set("b", [busy]);
+        assert_eq!(ask(&service, post()).await.0, status);
+        assert_eq!(upstream.tokens(), ["a", "b", "a", "b"]);
+        assert!(pool.status().iter().all(|status| learnt(&status.standing) == Standing::default()));
+        assert_eq!(order(&pool), ["a", "b"]);
+    }
+    // Whether other troubles were served is not known.
+    for status in [500, 502, 504] {
+        let upstream = Upstream::new().answers("a", [Canned::status(status)]);
+        let pool = builder(keys(["a", "b"]).await).rotate_overloads(true).open().await.unwrap();
+        let service = stack(four(&pool, &no_refresh()), upstream.clone());
+        assert_eq!(ask(&service, post()).await.0, status);
+    }
+}
+
+#[tokio::test]
 async fn a_rejected_refresh_takes_the_credential_out_of_use_at_once_and_visibly() {
     let upstream = Upstream::new().answers("a-1", [Canned::status(401)]);
     let vault = accounts(["a", "b"]).await;

@@ -71,6 +71,8 @@ fn a_wrong_number_or_address_is_told_in_our_words() {
         (&["serve", "--max-connections", "many"], "a whole number, from 1 on"),
         (&["serve", "--max-connections", ""], "a whole number, from 1 on"),
         (&["serve", "--max-connections", "99999999999999999999"], "the number is too large"),
+        (&["serve", "--upstream-ping", "x"], "a whole number from 1 to 3600"),
+        (&["serve", "--upstream-ping", "3601"], "a whole number from 1 to 3600"),
         (&["serve", "--replay", "2M"], "it counts bytes, without a unit"),
         (&["serve", "--drain", "0"], "a whole number of seconds"),
         (&["exec", "--replay", "x", "--", "true"], "it counts bytes, without a unit"),

@@ -9,6 +9,12 @@ pub(crate) fn count<T: FromStr>(text: &str) -> Result<T, String> {
     number(text, 1)
 }
 
+/// Parses a number from 1 up to this one.
+pub(crate) fn up_to<const MOST: u16>(text: &str) -> Result<u16, String> {
+    let number = text.parse().ok().filter(|number| (1..=MOST).contains(number));
+    number.ok_or_else(|| format!("it must be a whole number from 1 to {MOST}"))
+}
+
 /// Parses a number of bytes.
 pub(crate) fn bytes(text: &str) -> Result<u64, String> {
     number(text, 0).map_err(|why| format!("{why}; it counts bytes, without a unit"))

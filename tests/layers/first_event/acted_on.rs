@@ -125,6 +125,73 @@ async fn an_overload_rotates_where_the_pool_calls_it_a_limit() {
     assert!(cools(&pool, "a") >= seconds(30));
 }
 
+/// A vendor's stream that fails for a reason of the vendor's own, and the response that it becomes.
+fn servers_own(openai: bool, code: &str) -> (String, String) {
+    if openai {
+        let error = format!(r#"{{"code":"{code}","message":"m"}}"#);
+        let data = format!(r#"{{"type":"response.failed","response":{{"error":{error}}}}}"#);
+        (event("response.failed", &data), format!(r#"{{"error":{error}}}"#))
+    } else {
+        let error = format!(r#"{{"type":"error","error":{{"type":"{code}","message":"m"}}}}"#);
+        (failing(&error), error)
+    }
+}
+
+async fn sends_overloads_on<const N: usize>(openai: bool, labels: [&str; N]) -> Pool {
+    let vault = accounts(labels).await;
+    let pool = match openai {
+        true => Pool::builder(OpenAi::new().named("x").origin(ORIGIN).unwrap(), vault),
+        false => Pool::builder(Anthropic::new().named("x").origin(ORIGIN).unwrap(), vault),
+    };
+    pool.cooldowns(exact()).rotate_overloads(true).open().await.unwrap()
+}
+
+#[tokio::test]
+async fn an_overload_goes_on_with_the_next_account_and_parks_none_if_the_pool_says_so() {
+    for (openai, code, status) in [
+        (false, "overloaded_error", 529),
+        (false, "api_error", 500),
+        (true, "server_is_overloaded", 503),
+        (true, "server_error", 500),
+    ] {
+        let (stream, body) = servers_own(openai, code);
+        let pool = sends_overloads_on(openai, ["a", "b", "c"]).await;
+        let upstream = Upstream::new()
+            .answers("a-1", [streams(stream.clone()), streams(good())])
+            .answers("b-1", [streams(stream.clone())])
+            .answers("c-1", [streams(good())]);
+        let service = STACKS[0](&pool, under(&pool, &upstream));
+        assert_eq!(ask(&service, post()).await, (200, good()), "{code}");
+        // The first is asked first again.
+        assert_eq!(ask(&service, post()).await, (200, good()), "{code}");
+        assert_eq!(upstream.tokens(), ["a-1", "b-1", "c-1", "a-1"], "{code}");
+        assert!(["a", "b", "c"].iter().all(|label| cools(&pool, label).is_zero()));
+        let counters = pool.counters();
+        let rotations: u64 = counters.credentials.iter().map(|of| of.rotations.overloaded).sum();
+        assert_eq!((rotations, counters.rotations), (2, 2));
+
+        // If there is no other, the caller gets an error that an SDK repeats.
+        let pool = sends_overloads_on(openai, ["a"]).await;
+        let upstream = Upstream::new().answers("a-1", [streams(stream)]);
+        let service = STACKS[0](&pool, under(&pool, &upstream));
+        assert_eq!(ask(&service, post()).await, (status, body));
+    }
+}
+
+#[tokio::test]
+async fn an_error_that_may_be_the_requests_own_stays_in_its_stream_whatever_the_pool_says() {
+    for (openai, code) in
+        [(false, "invalid_request_error"), (true, "nobody_knows"), (true, "invalid_prompt")]
+    {
+        let (stream, _) = servers_own(openai, code);
+        let pool = sends_overloads_on(openai, ["a", "b"]).await;
+        let upstream = Upstream::new().answers("a-1", [streams(stream.clone())]);
+        let service = STACKS[0](&pool, under(&pool, &upstream));
+        assert_eq!(ask(&service, post()).await, (200, stream), "{code}");
+        assert_eq!(upstream.tokens(), ["a-1"]);
+    }
+}
+
 #[tokio::test]
 async fn a_rule_says_what_an_error_in_words_of_its_own_means() {
     let busy = ResponseRule::on([500]).body("error.type", "busy").limited().until("error.free_in");

@@ -65,7 +65,8 @@ async fn each_sync_publishes_what_was_counted_and_how_the_accounts_stand() {
     let attempts = [("succeeded", 1), ("limited", 1), ("refused", 1), ("other", 1)];
     counted("attempts", "outcome", &attempts);
     counted("attempts", "outcome", &[("out_of_use", 0), ("failed", 0), ("cancelled", 0)]);
-    let rotations = [("limited", 1), ("refused", 1), ("out_of_use", 0), ("no_token", 0)];
+    let rotations =
+        [("limited", 1), ("refused", 1), ("out_of_use", 0), ("no_token", 0), ("overloaded", 0)];
     counted("rotations", "reason", &rotations);
     counted("refreshes", "outcome", &[("rejected", 1), ("renewed", 0), ("adopted", 0), ("failed", 0)]);
     assert_eq!(recording.count(&of_pool("vault.errors")), 0);

@@ -105,6 +105,31 @@ async fn what_an_account_has_made_is_asked_of_that_account() {
         (
             "POST",
             "/openai/v1/responses".to_owned(),
+            format!(
+                "{{\"input\": [{{\"id\": 1}}], \"conversation\": {{\"id\": \"{}\", \"x\": []}}}}",
+                made[0]
+            ),
+            "first-key",
+        ),
+        (
+            "POST",
+            "/openai/v1/responses".to_owned(),
+            // Escaped, and broken off after it.
+            format!(
+                "{{\"previous\\u005fresponse_id\": \"{}\", \"input\":",
+                made[0].replace('_', "\\u005f")
+            ),
+            "first-key",
+        ),
+        (
+            "POST",
+            "/openai/v1/responses".to_owned(),
+            format!("[{{\"previous_response_id\": \"{}\"}}]", made[0]),
+            "second-key",
+        ),
+        (
+            "POST",
+            "/openai/v1/responses".to_owned(),
             "{\"previous_response_id\": \"resp_unknown\"}".to_owned(),
             "second-key",
         ),
@@ -129,6 +154,7 @@ async fn a_conversation_stays_with_its_account_when_another_becomes_the_first() 
     let bodies = [
         "{\"prompt_cache_key\": \"a\"}",
         "{\"metadata\": {\"user_id\": \"b\"}}",
+        "{\"model\": null, \"conversation\": [], \"metadata\": {\"more\": {\"user_id\": 1}, \"user_id\": \"d\"}}",
         "{\"prompt_cache_key\": \"c\", \"metadata\": {\"topic\": 1}}",
     ];
     for body in bodies {

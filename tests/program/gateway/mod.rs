@@ -17,13 +17,16 @@ mod responses;
 mod routes;
 #[cfg(target_os = "linux")]
 mod sdks;
+mod secure;
 mod signals;
 mod smuggling;
 mod starting;
 mod strangers;
 mod streaming;
+mod streams;
 mod terminal;
 mod tls;
 mod tokens;
 mod trailers;
+mod upstream;
 mod websockets;

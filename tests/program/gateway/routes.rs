@@ -186,6 +186,8 @@ async fn nothing_leads_out_of_a_route() {
         "/team/chat/%2E%2E%2Fx",
         "/team/chat/..%5cx",
         "/team/chat/..;a=b/x",
+        "/team/chat/%2e;a=..b%2fx",
+        "/team/chat/a;b/.%2e",
         "/openai/../anthropic/v1",
         "/../openai/v1",
     ] {
@@ -199,12 +201,20 @@ async fn nothing_leads_out_of_a_route() {
     for body in [
         "{\"model\":\"gpt-4-mini\",\"model\":\"gpt-5-max\"}",
         "{\"model\":\"gpt-5-max\",\"mod\\u0065l\":\"gpt-4-mini\"}",
+        "{\"model\":\"gpt-4-mini\",\"model\":null}",
     ] {
         let (status, said) = post(&gateway, &token, "/mini/v1/chat", body).await;
         assert_eq!(status, StatusCode::BAD_REQUEST, "{body}: {said}");
     }
     assert_eq!(upstream.connections(), 0);
-    for path in ["/team/chat/a..b", "/team/chat/...", "/team/models", "/team/chat/org%2Fmodel"] {
+    for path in [
+        "/team/chat/a..b",
+        "/team/chat/...",
+        "/team/models",
+        "/team/chat/org%2Fmodel",
+        "/team/chat/a;..",
+        "/team/chat/..%252e",
+    ] {
         let (status, body) = gateway.send(gateway.get(path, &token)).await;
         assert_eq!(status, StatusCode::OK, "{path}: {body}");
     }

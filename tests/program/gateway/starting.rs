@@ -127,6 +127,15 @@ async fn the_health_of_a_gateway_is_told_to_everyone_on_its_machine() {
 }
 
 #[tokio::test]
+async fn a_gateway_whose_accounts_are_all_paused_is_not_ready() {
+    let (home, gateway) = open_to(NOWHERE, &[]).await;
+    home.run(["pause", "x/a"]).ok();
+    gateway.becomes("/readyz", "", http::StatusCode::SERVICE_UNAVAILABLE).await;
+    home.run(["resume", "x/a"]).ok();
+    gateway.becomes("/readyz", "", http::StatusCode::OK).await;
+}
+
+#[tokio::test]
 async fn help_describes_the_flags_and_what_the_gateway_says_itself() {
     let run = Home::new().run(["serve", "--help"]).ok();
     for word in ["--allow-remote", "--open", "--drain", "/healthz", "x-should-retry", "426"] {

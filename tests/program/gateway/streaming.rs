@@ -57,6 +57,38 @@ async fn a_limit_that_comes_as_the_first_event_of_a_stream_goes_on_with_the_next
 }
 
 #[tokio::test]
+async fn an_overload_that_comes_as_the_first_event_goes_on_with_the_next_account_and_parks_none() {
+    let overload =
+        "event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"overloaded_error\"}}\n\n";
+    let failed = "event: response.failed\ndata: {\"type\":\"response.failed\",\"response\":{\"error\":{\"code\":\"server_error\"}}}\n\n";
+    let (wire, mut made) = piecewise(&[("content-type", "text/event-stream")]).await;
+    let home = home_of_x(&wire.origin(), &["a", "b"]).await;
+    let gateway = Gateway::open(&home, &[]).await;
+    for event in [overload, failed] {
+        let asked = tokio::spawn(wire_client(false).request(post(&gateway, full("hi"))));
+        let busy = soon("a request", made.recv()).await.unwrap();
+        busy.send(Frame::data("event: ping\ndata: {}\n\n".into())).await.unwrap();
+        busy.send(Frame::data(event.into())).await.unwrap();
+        let good = soon("another request", made.recv()).await.unwrap();
+        good.send(Frame::data("data: good\n\n".into())).await.unwrap();
+        let response = soon("a response", asked).await.unwrap().unwrap();
+        drop(good);
+        assert_eq!(whole(response.into_body()).await.0, "data: good\n\n");
+    }
+    // All are busy: an error that an SDK repeats, in place of one in a good response.
+    let asked = tokio::spawn(wire_client(false).request(post(&gateway, full("hi"))));
+    for _ in 0..2 {
+        let busy = soon("a request", made.recv()).await.unwrap();
+        busy.send(Frame::data(overload.into())).await.unwrap();
+    }
+    let response = soon("a response", asked).await.unwrap().unwrap();
+    assert_eq!(response.status(), 529);
+    let said = whole(response.into_body()).await.0;
+    assert_eq!(said, "{\"type\":\"error\",\"error\":{\"type\":\"overloaded_error\"}}");
+    assert_eq!(gateway.send(Request::get(gateway.url("/readyz"))).await.0, 200);
+}
+
+#[tokio::test]
 async fn an_upload_arrives_as_it_is_made() {
     let (wire, mut arrived) = uploads().await;
     let (_home, gateway) = open_to(&wire.origin(), &[]).await;

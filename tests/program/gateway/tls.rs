@@ -24,9 +24,9 @@ use crate::wire::{Wire, WireBody, full, soon, whole};
 
 /// An authority, and the certificate and key of a host that it vouches for.
 pub(super) struct Certified {
-    authority: rcgen::CertifiedIssuer<'static, rcgen::KeyPair>,
-    certificate: String,
-    key: String,
+    pub(super) authority: rcgen::CertifiedIssuer<'static, rcgen::KeyPair>,
+    pub(super) certificate: String,
+    pub(super) key: String,
 }
 
 impl Certified {

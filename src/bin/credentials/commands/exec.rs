@@ -17,7 +17,8 @@ use crate::context::Context;
 use crate::failure::{self, Failure};
 use crate::gateway::{
     AccessFormat, AccessLog, ClientRecord, Clients, Forward, Gateway, Guard, Listener, Others, Proxy,
-    Route, Rules, Server, TokenHash, Value, generate_token, is_gateway_token, routes, variables,
+    Route, Rules, ServeSettings, Server, TokenHash, Value, generate_token, is_gateway_token, routes,
+    variables,
 };
 use crate::output;
 use crate::signals::Interrupts;
@@ -71,7 +72,10 @@ impl Exec {
         let sending = self.sending.get();
         let routes = async {
             let vault = context.vault_or_empty().await?;
-            routes(context, &vault, &self.providers, &[], sending).await
+            // A tool has no use for more routes than those of its providers.
+            let mut settings = ServeSettings::read(&context.places.config)?;
+            settings.routes.clear();
+            routes(context, &vault, &self.providers, &settings, sending).await
         };
         let routes = signals.unless_one_comes(routes).await?;
         let not_listening =

@@ -18,8 +18,8 @@ use super::proxy::{self, TunnelOptions};
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
 use crate::gateway::{
-    AccessFormat, AccessLog, AllowedOrigin, Clients, ClientsFile, Forward, Gateway, Guard, Listener,
-    Rules, Sending, ServeSettings, Server, Tls, routes,
+    AccessFormat, AccessLog, AllowedOrigin, Clients, ClientsFile, Forward, Gateway, Guard, HttpVersion,
+    Listener, Rules, Sending, ServeSettings, Server, Tls, routes,
 };
 use crate::options::Global;
 use crate::signals::Interrupts;
@@ -113,12 +113,20 @@ pub(crate) struct SendingOptions {
     /// SDKs sleep silently for as long as `retry-after` says.
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = numbers::any_seconds)]
     no_retry_beyond: Duration,
+    /// What to speak to the upstreams [default: `upstream_http_version` of the settings, or else auto]
+    #[arg(long, value_name = "VERSION")]
+    upstream_http_version: Option<HttpVersion>,
+    /// After how many silent seconds an HTTP/2 connection to an upstream is checked with a ping; it is lost if as many pass
+    /// without a reply
+    #[arg(long, value_name = "SECONDS", default_value = "15", value_parser = numbers::up_to::<3600>)]
+    upstream_ping: u16,
 }
 
 impl SendingOptions {
     pub(crate) fn get(self) -> Sending {
-        let Self { replay, timeout, no_retry_beyond } = self;
-        Sending { replay, timeout, no_retry_beyond }
+        let Self { replay, timeout, no_retry_beyond, upstream_http_version, upstream_ping } = self;
+        let (http_version, ping) = (upstream_http_version, Duration::from_secs(upstream_ping.into()));
+        Sending { replay, timeout, no_retry_beyond, http_version, ping }
     }
 }
 
@@ -240,8 +248,7 @@ impl Serve {
     async fn rules(&self, context: &Context) -> Result<Rules<impl Forward + use<>>, Failure> {
         let settings = ServeSettings::read(&context.places.config)?;
         let vault = context.vault_or_empty().await?;
-        let routes =
-            routes(context, &vault, &self.providers, &settings.routes, self.sending.get()).await?;
+        let routes = routes(context, &vault, &self.providers, &settings, self.sending.get()).await?;
         let guard = Guard {
             is_remote: self.allow_remote,
             hosts: [&*self.allow_host, &settings.allow_hosts].concat(),

@@ -8,7 +8,7 @@ use tower_credentials::vault::VaultExt;
 use tower_credentials::{Pool, PoolKey};
 
 use super::route::{Forward, Route, Sending, UpstreamClient, route};
-use super::settings::RouteSettings;
+use super::settings::{RouteSettings, ServeSettings};
 use crate::account;
 use crate::context::{AnyVault, Context};
 use crate::ending;
@@ -16,12 +16,12 @@ use crate::failure::{Exit, Failure};
 use crate::naming::named;
 use crate::output;
 
-/// Makes a route for each pool that has accounts, of these providers or of all, and these routes beside them.
+/// Makes a route for each pool that has accounts, of these providers or of all, and the routes of these settings beside them.
 pub(crate) async fn routes(
     context: &Context,
     vault: &AnyVault,
     providers: &[String],
-    more: &[RouteSettings],
+    served: &ServeSettings,
     sending: Sending,
 ) -> Result<Vec<Route<impl Forward + use<>>>, Failure> {
     let listing = vault.list().await?;
@@ -38,7 +38,7 @@ pub(crate) async fn routes(
     if providers.is_empty() {
         pools = account::pools(context, &listing, None, None);
     }
-    let client = UpstreamClient::new().map_err(|error| {
+    let client = UpstreamClient::with_ping(sending.ping).map_err(|error| {
         Failure::failed("the client to the upstreams could not be made").because(error)
     })?;
     let mut wanted = Vec::new();
@@ -51,7 +51,7 @@ pub(crate) async fn routes(
             Err(failure) => return Err(failure),
         }
     }
-    for settings in more {
+    for settings in &served.routes {
         let key = context.pool_key(&settings.provider, settings.namespace.as_deref())?;
         let endpoint = match &settings.upstream {
             Some(endpoint) => trusted(context, &key, endpoint)?,
@@ -62,19 +62,21 @@ pub(crate) async fn routes(
     // A pool may have several routes.
     let mut opened: BTreeMap<PoolKey, Pool> = BTreeMap::new();
     let mut routes = Vec::new();
-    for (key, endpoint, settings) in wanted {
+    for (key, endpoint, mut settings) in wanted {
+        settings.upstream_http_version = settings.upstream_http_version.or(served.upstream_http_version);
         let pool = match opened.get(&key) {
             Some(pool) => pool.clone(),
             None => {
                 let pool = context
                     .serving_pool(&key, vault.clone())?
+                    .rotate_overloads(true)
                     .expose_attempts(true)
                     .time_attempts(true)
                     .on_event(tell);
                 opened.entry(key).or_insert(ending::open(pool).await?).clone()
             }
         };
-        routes.extend(route(settings, &endpoint, pool, &context.registry, client.clone(), sending));
+        routes.extend(route(settings, &endpoint, pool, &context.registry, &client, sending));
     }
     if routes.is_empty() {
         return Err(

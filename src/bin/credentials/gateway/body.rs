@@ -146,11 +146,11 @@ impl Received {
         })
     }
 
-    /// What can be searched for a model.
-    pub(super) fn beginning(&self) -> &[u8] {
+    /// What can be searched for a model. It is not copied.
+    pub(super) fn beginning(&self) -> Bytes {
         match self {
-            Self::Whole(body) => body,
-            Self::Streams(_) => &[],
+            Self::Whole(body) => body.clone(),
+            Self::Streams(_) => Bytes::new(),
         }
     }
 

@@ -4,9 +4,9 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use http::{HeaderMap, HeaderName};
-use serde::Deserialize;
-use serde_json::Value;
 use tower_credentials::{Affinity, CredentialId, Pin};
+
+use super::fields::Fields;
 
 /// The headers in which tools name their session.
 const SESSION_HEADERS: [HeaderName; 3] = [
@@ -37,22 +37,6 @@ const SEARCHED: usize = 4096;
 /// How many ids each half of the memory holds.
 const HALF: usize = 8192;
 
-/// The fields of a JSON body that say what a request belongs to.
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Fields {
-    prompt_cache_key: Value,
-    previous_response_id: Value,
-    conversation: Value,
-    input_file_id: Value,
-    metadata: Value,
-}
-
-/// Returns an id, which may be in an object.
-fn id(value: &Value) -> Option<&str> {
-    value.as_str().or_else(|| value["id"].as_str())
-}
-
 /// What a request belongs to.
 pub(super) enum Belongs {
     /// To what this account has made: no other knows it.
@@ -67,17 +51,15 @@ pub(super) fn of(
     client: &str,
     headers: &HeaderMap,
     path: &str,
-    body: &[u8],
+    fields: &Fields<'_>,
 ) -> Option<Belongs> {
-    let fields: Fields = serde_json::from_slice(body).unwrap_or_default();
     let ids = [&fields.previous_response_id, &fields.conversation, &fields.input_file_id];
-    let ids = ids.into_iter().filter_map(|value| id(value)).chain(ids_in(path));
+    let ids = ids.into_iter().flatten().map(AsRef::as_ref).chain(ids_in(path));
     if let Some(account) = ids.filter(|id| is_made(id)).find_map(|id| made.by(id)) {
         return Some(Belongs::ToAccount(account, Pin::id(account)));
     }
     let session = SESSION_HEADERS.iter().find_map(|name| headers.get(name)?.to_str().ok());
-    let conversation =
-        session.or(id(&fields.prompt_cache_key)).or(fields.metadata["user_id"].as_str())?;
+    let conversation = session.or(fields.prompt_cache_key.as_deref()).or(fields.user.as_deref())?;
     Some(Belongs::ToConversation(Affinity::new(format!("{client}\n{conversation}"))))
 }
 

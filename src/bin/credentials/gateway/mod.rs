@@ -7,11 +7,10 @@
 //! - `tools`: what tools are told. `accounts`: the routes to the accounts of a vault. `stored`: the file of the clients.
 //!   `settings`: the table `[serve]`.
 //! - this file: a request, from the client to the response.
-//! - `rules`: which route a request takes. `model`: whether its model is certain. `route`: a path, and the layers over the
-//!   client to its upstream.
+//! - `rules`: which route a request takes. `route`: a path, and the layers over the client to its upstream.
 //! - `forward`: what is sent on. `body`: the bodies. `websocket`: what follows a 101.
 //! - `admin`, `page`, `events` and `metrics`: the state of the accounts.
-//! - `conversation`: which account a request belongs to.
+//! - `conversation`: which account a request belongs to. `fields`: what its body says about that.
 //! - `guard`, `clients`, `token`: who may use it. `responses`: what it says itself. `access`: what it notes. `under_way`: how
 //!   many requests there are.
 
@@ -28,10 +27,10 @@ mod clients;
 mod connection;
 mod conversation;
 mod events;
+mod fields;
 mod forward;
 mod guard;
 mod metrics;
-mod model;
 mod page;
 mod proxy;
 mod responses;
@@ -56,12 +55,14 @@ use hyper::upgrade::OnUpgrade;
 use tokio::sync::watch;
 use tower::ServiceExt;
 use tower_credentials::AnsweredBy;
+use tower_credentials::standing::Scope;
 
 use crate::output;
 use access::Seen;
 use body::{Received, ResponseBody, UploadError};
 use clients::{Client, Sender};
 use conversation::{Belongs, Made, Search};
+use fields::Fields;
 use proxy::{Tunnel, Way};
 use responses::{Own, OwnBody};
 use under_way::{Requests, UnderWay};
@@ -72,7 +73,7 @@ pub(crate) use accounts::routes;
 pub(crate) use clients::{ClientRecord, Clients};
 pub(crate) use guard::{AllowedOrigin, Guard};
 pub(crate) use proxy::{Authority, KeptAuthority, OF_A_RUN, Others, Proxy, Target};
-pub(crate) use route::{Forward, Route, Sending};
+pub(crate) use route::{Forward, HttpVersion, Route, Sending};
 pub(crate) use rules::Rules;
 pub(crate) use server::{Listener, Server};
 pub(crate) use settings::ServeSettings;
@@ -225,7 +226,9 @@ impl<S: Forward> Gateway<S> {
         let (mut head, body) = request.into_parts();
         let received = Received::read(&head.headers, body, self.sending.replay).await;
         let (body, broken_off) = received.map_err(|error| unread(&error))?;
-        let route = rules::for_model(routes, &head.uri, body.beginning())?;
+        let text = body.beginning();
+        let fields = Fields::read(&text);
+        let route = rules::for_model(routes, &head.uri, &fields)?;
         seen.route(&route.path);
         let path = head.uri.path().to_owned();
         let (upstream, rest) = way.leads(route, &path);
@@ -238,13 +241,17 @@ impl<S: Forward> Gateway<S> {
         token::remove_from_protocols(&mut head.headers);
         let method = head.method.clone();
         let name = client.map_or("", |client| client.name());
-        let belongs = conversation::of(&self.made, name, &head.headers, rest, body.beginning());
+        let belongs = conversation::of(&self.made, name, &head.headers, rest, &fields);
         keep_together(belongs, route, &mut head.extensions);
         let request = Request::from_parts(head, body.into_body(&route.provider));
         let mut request = upstream.request(request, rest, query.as_deref()).map_err(|error| {
             let message = format!("can't be forwarded: {error}");
             responses::refused(error.status(), "invalid_request_error", message)
         })?;
+        // A limit on one model does not keep requests for others from an account.
+        if let Some(model) = route.provider.model(request.uri(), &fields.model_alone()) {
+            request.extensions_mut().insert(Scope::new(model));
+        }
         if upgrade.is_some() {
             websocket::of_handshake(request.headers_mut());
         }

@@ -5,17 +5,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use clap::ValueEnum;
 use http::{Request, Response};
 use http_body_util::{Either, Empty};
+use serde::Deserialize;
 use tower::timeout::TimeoutLayer;
 use tower::{Service, ServiceBuilder};
-use tower_credentials::https::HttpsClient;
+use tower_credentials::https::AutoClient;
 use tower_credentials::provider::{Endpoint, Provider};
 use tower_credentials::registry::Registry;
 use tower_credentials::service::ReplayBody;
 use tower_credentials::{
-    BoxError, CredentialId, ErrorBodyLayer, ErrorResponseLayer, FirstEventLayer, ModelScopeLayer, Pool,
-    ReplayLayer,
+    BoxError, CredentialId, ErrorBodyLayer, ErrorResponseLayer, FirstEventLayer, Pool, ReplayLayer,
 };
 
 use super::body::RequestBody;
@@ -24,7 +25,7 @@ use super::proxy::Target;
 use super::settings::RouteSettings;
 
 /// The client to all upstreams.
-pub(crate) type UpstreamClient = HttpsClient<ReplayBody<RequestBody>>;
+pub(crate) type UpstreamClient = AutoClient<ReplayBody<RequestBody>>;
 
 /// How requests are sent.
 #[derive(Clone, Copy, Debug)]
@@ -35,6 +36,24 @@ pub(crate) struct Sending {
     pub(crate) timeout: Duration,
     /// How long a client may be told to wait for an account.
     pub(crate) no_retry_beyond: Duration,
+    /// What all upstreams are spoken to by, whatever the settings say.
+    pub(crate) http_version: Option<HttpVersion>,
+    /// How often an HTTP/2 connection is checked.
+    pub(crate) ping: Duration,
+}
+
+/// What an upstream is spoken to by.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ValueEnum)]
+pub(crate) enum HttpVersion {
+    /// HTTP/2 if the upstream offers it
+    #[default]
+    #[serde(rename = "auto")]
+    #[value(name = "auto")]
+    Auto,
+    /// HTTP/1.1
+    #[serde(rename = "1.1")]
+    #[value(name = "1.1")]
+    Http11,
 }
 
 /// A path of the gateway, with the pool whose accounts its requests get.
@@ -111,7 +130,7 @@ impl<S> Route<S> {
 
     /// Whether this account is in its pool.
     pub(super) fn has(&self, account: CredentialId) -> bool {
-        self.pool.status().iter().any(|status| status.credential.id == account)
+        self.pool.contains(account)
     }
 
     pub(crate) fn provider(&self) -> &str {
@@ -125,13 +144,16 @@ pub(crate) fn route(
     endpoint: &Endpoint,
     pool: Pool,
     registry: &Registry,
-    client: UpstreamClient,
+    client: &UpstreamClient,
     sending: Sending,
 ) -> Option<Route<impl Forward + use<>>> {
+    let client = match sending.http_version.or(settings.upstream_http_version).unwrap_or_default() {
+        HttpVersion::Auto => client.clone(),
+        HttpVersion::Http11 => client.http1_only(),
+    };
     let service = ServiceBuilder::new()
         .layer(ErrorResponseLayer::new().restate_limits().no_retry_beyond(sending.no_retry_beyond))
         .layer(ReplayLayer::new().bound(sending.replay))
-        .layer(ModelScopeLayer::new(pool.clone()))
         .layer(registry.layer(pool.clone()))
         .layer(ErrorBodyLayer::new(pool.clone()))
         .layer(FirstEventLayer::new(pool.clone()))

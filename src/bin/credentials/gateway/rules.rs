@@ -1,10 +1,11 @@
 //! Which requests are taken, and which route each takes.
 
 use http::{Method, Request, StatusCode, Uri};
+use tower_credentials::Availability;
 
 use super::clients::Sender;
+use super::fields::Fields;
 use super::guard::{self, Guard, Stranger};
-use super::model;
 use super::proxy::Target;
 use super::responses::{self, Own};
 use super::route::Route;
@@ -92,13 +93,13 @@ impl<S> Rules<S> {
         origins.filter_map(|origin| Target::of_https(&format!("{origin}/").parse().ok()?))
     }
 
-    /// Whether an account can be used now.
+    /// Whether an account can be used now. One that is at its cap of requests can be in a moment.
     fn is_ready(&self) -> bool {
-        let has_ready = |route: &Route<S>| {
-            let now = route.pool.now();
-            route.pool.status().iter().any(|account| account.ready_in(now).is_zero())
+        let is_usable = |availability: &Availability| {
+            matches!(availability, Availability::Ready { .. } | Availability::AtCap { most: 1.., .. })
         };
-        self.pools().any(has_ready)
+        let mut accounts = self.pools().flat_map(|route| route.pool.why(None));
+        accounts.any(|account| is_usable(&account.availability))
     }
 
     /// Returns the routes that a request may take, the most specific first.
@@ -162,16 +163,17 @@ impl<S> Rules<S> {
 pub(super) fn for_model<'a, S>(
     routes: &[&'a Route<S>],
     uri: &Uri,
-    body: &[u8],
+    fields: &Fields<'_>,
 ) -> Result<&'a Route<S>, Own> {
     let depends = |route: &Route<S>| route.settings.depends_on_model();
-    if routes.iter().any(|route| depends(route)) && model::is_ambiguous(body) {
+    let body = fields.model_alone();
+    if fields.is_ambiguous() && routes.iter().any(|route| depends(route)) {
         let message = "the body has several fields `model`, and the route depends on it";
         return Err(responses::error(StatusCode::BAD_REQUEST, "invalid_request_error", message));
     }
     let takes = |route: &&&Route<S>| {
         !depends(route) || {
-            let model = route.provider.model(uri, body);
+            let model = route.provider.model(uri, &body);
             route.settings.takes_model(model.as_deref())
         }
     };
@@ -211,8 +213,28 @@ fn is_sound<B>(request: &Request<B>) -> Result<(), Own> {
 /// Whether a server may take a part of the path for `.` or `..`, also where it decodes first or takes a backslash for a slash
 /// (RFC 3986, sections 5.2.4 and 6.2.2).
 fn has_dot_segments(path: &str) -> bool {
-    let path = path.to_ascii_lowercase().replace("%2e", ".").replace("%2f", "/").replace("%5c", "/");
-    path.split(['/', '\\']).any(|segment| matches!(segment.split(';').next(), Some("." | "..")))
+    let is_dots = |dots| matches!(dots, Some(1 | 2));
+    let mut rest = path.as_bytes();
+    // How many dots the present segment has before its parameters. `None` if it has something else there.
+    let (mut dots, mut is_in_parameters) = (Some(0_usize), false);
+    loop {
+        let (byte, after) = match rest {
+            [] => return is_dots(dots),
+            [b'%', b'2', b'e' | b'E', after @ ..] => (b'.', after),
+            [b'%', b'2', b'f' | b'F', after @ ..] => (b'/', after),
+            [b'%', b'5', b'c' | b'C', after @ ..] => (b'\\', after),
+            [byte, after @ ..] => (*byte, after),
+        };
+        rest = after;
+        match byte {
+            b'/' | b'\\' if is_dots(dots) => return true,
+            b'/' | b'\\' => (dots, is_in_parameters) = (Some(0), false),
+            b';' => is_in_parameters = true,
+            _ if is_in_parameters => {}
+            b'.' => dots = dots.map(|dots| dots + 1),
+            _ => dots = None,
+        }
+    }
 }
 
 fn may_use<S>(sender: &Sender, route: &Route<S>) -> bool {

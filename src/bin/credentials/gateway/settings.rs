@@ -14,6 +14,7 @@ use tower_credentials::provider::Endpoint;
 
 use super::guard::AllowedOrigin;
 use super::proxy::Others;
+use super::route::HttpVersion;
 use crate::failure::Failure;
 use crate::{numbers, output};
 
@@ -34,6 +35,8 @@ pub(crate) struct ServeSettings {
     pub(crate) proxy: bool,
     /// Where else tunnels may lead.
     pub(crate) proxy_others: Option<Others>,
+    /// What upstreams are spoken to by, for routes that say nothing else.
+    pub(crate) upstream_http_version: Option<HttpVersion>,
     /// Routes beside those of each provider.
     #[serde(default, rename = "route")]
     pub(crate) routes: Vec<RouteSettings>,
@@ -53,6 +56,9 @@ pub(crate) struct RouteSettings {
     /// Where they go. Defaults to the provider's first origin.
     #[serde(default, deserialize_with = "maybe_parsed")]
     pub(crate) upstream: Option<Endpoint>,
+    /// What that is spoken to by.
+    #[serde(default)]
+    pub(super) upstream_http_version: Option<HttpVersion>,
     /// Only requests for this host.
     #[serde(default)]
     host: Option<String>,
@@ -75,6 +81,7 @@ impl RouteSettings {
             provider: pool.provider().to_owned(),
             namespace: Some(pool.namespace().to_owned()),
             upstream: None,
+            upstream_http_version: None,
             host: None,
             model: None,
             methods: Vec::new(),

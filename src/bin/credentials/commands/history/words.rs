@@ -94,6 +94,7 @@ fn why(reason: RotationReason) -> &'static str {
         RotationReason::Refused => "refused",
         RotationReason::OutOfUse => "out of use",
         RotationReason::NoToken => "no token",
+        RotationReason::Overloaded => "the server was too busy",
         _ => "not usable",
     }
 }
