@@ -55,6 +55,15 @@ const HAND_MADE: &str = "hand-made";
 /// The stack that the lines for scripts are about.
 pub(crate) const OURS: &str = "ours";
 
+/// A case for each of these proxies, which gets this request.
+pub(crate) fn of_proxies(proxies: [(&'static str, Request<Full<Bytes>>); 2]) -> Vec<Case> {
+    let mut cases = Cases::default();
+    for (name, request) in proxies {
+        cases.hyper("gateway", name, &request, client());
+    }
+    cases.0
+}
+
 /// The cases in the order of the table.
 #[derive(Default)]
 struct Cases(Vec<Case>);

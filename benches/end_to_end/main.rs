@@ -13,10 +13,13 @@
 //! an order that changes, and each client is compared with the bare one of the same round. The median of
 //! these ratios counts, and half of them lie in the range printed beside it. The last two lines are for
 //! scripts: ours over bare.
+//!
+//! `benches/litellm` compares `credentials serve` with LiteLLM's proxy instead.
 
 use std::cell::Cell;
 use std::convert::Infallible;
 use std::rc::Rc;
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -28,6 +31,7 @@ use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
 
 mod clients;
+mod litellm;
 mod proxies;
 #[path = "../support/mod.rs"]
 mod support;
@@ -49,7 +53,7 @@ const BUSY: Load = Load { at_once: 64, requests: 256, rounds: 251 };
 /// Requests before the measured ones, since the other clients have filled the caches.
 const WARM_UP: usize = 4;
 
-/// An upstream on its own thread, which answers with a 200 of 1 KiB.
+/// An upstream on its own thread, which answers each request with a chat completion of 1 KiB.
 fn upstream() -> String {
     let (sender, receiver) = std::sync::mpsc::channel();
     std::thread::spawn(move || {
@@ -63,8 +67,9 @@ fn upstream() -> String {
                 stream.set_nodelay(true).expect("a socket");
                 let serve = hyper::service::service_fn(|request: Request<Incoming>| async move {
                     let _ = request.into_body().collect().await;
-                    let body = Full::new(Bytes::from_static(&[b'x'; 1024]));
-                    Ok::<_, Infallible>(Response::new(body))
+                    let response = Response::builder().header("content-type", "application/json");
+                    let response = response.body(Full::new(completion())).expect("a response");
+                    Ok::<_, Infallible>(response)
                 });
                 let io = TokioIo::new(stream);
                 tokio::spawn(hyper::server::conn::http1::Builder::new().serve_connection(io, serve));
@@ -73,6 +78,24 @@ fn upstream() -> String {
     });
     receiver.recv().expect("a server")
 }
+
+fn completion() -> Bytes {
+    static COMPLETION: LazyLock<Bytes> = LazyLock::new(|| {
+        let (head, tail) = COMPLETION_AROUND;
+        let text = "x".repeat(1024 - head.len() - tail.len());
+        format!("{head}{text}{tail}").into()
+    });
+    COMPLETION.clone()
+}
+
+const COMPLETION_AROUND: (&str, &str) = (
+    concat!(
+        r#"{"id":"chatcmpl-1","object":"chat.completion","created":1,"model":"bench","#,
+        r#""usage":{"prompt_tokens":1,"completion_tokens":1,"total_tokens":2},"#,
+        r#""choices":[{"index":0,"finish_reason":"stop","message":{"role":"assistant","content":""#,
+    ),
+    r#""}}]}"#,
+);
 
 /// Sends this many requests.
 async fn send(case: &Case, at_once: usize, requests: usize) {
@@ -155,6 +178,9 @@ fn main() {
     let measures = std::env::args().any(|argument| argument == "--bench");
     let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
     let upstream = upstream();
+    if let Some(program) = litellm::asked_for() {
+        return litellm::compare(&runtime, &upstream, &program, measures);
+    }
     let bare_proxy = Proxy::bare(&upstream);
     let gateway = runtime.block_on(Proxy::ours(&upstream));
     let nginx = Proxy::nginx(&upstream);

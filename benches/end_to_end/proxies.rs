@@ -1,7 +1,9 @@
-//! Reverse proxies in their own processes: a bare one, which is this program run again, `credentials serve`, and nginx.
+//! Reverse proxies in their own processes: a bare one, which is this program run again, `credentials serve`, nginx, and
+//! LiteLLM's.
 
 use std::io::{BufRead, BufReader, Read};
 use std::net::{TcpListener, TcpStream};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -66,9 +68,7 @@ impl Proxy {
     /// nginx, if it is installed.
     pub(crate) fn nginx(upstream: &str) -> Option<Self> {
         let directory = tempfile::tempdir().expect("a directory");
-        // nginx can't tell which port it was given.
-        let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
-        let address = free.expect("a port").to_string();
+        let address = free_address();
         let settings = NGINX
             .replace("DIRECTORY", directory.path().to_str().expect("a path"))
             .replace("UPSTREAM", upstream.trim_start_matches("http://"))
@@ -77,14 +77,35 @@ impl Proxy {
         std::fs::write(&file, settings).expect("a file");
         let mut command = Command::new("nginx");
         command.arg("-c").arg(&file).stdin(Stdio::null());
-        let mut process = command.spawn().ok()?;
-        while TcpStream::connect(&address).is_err() {
-            if let Some(status) = process.try_wait().expect("a process") {
-                panic!("nginx has ended: {status}");
-            }
-            std::thread::sleep(Duration::from_millis(10));
-        }
+        let process = listening(command.spawn().ok()?, "nginx", &address);
         Some(Self { process, base: format!("http://{address}"), _directory: Some(directory) })
+    }
+
+    /// LiteLLM's proxy, which is this program, with one account.
+    pub(crate) fn litellm(program: &Path, upstream: &str) -> Self {
+        let directory = tempfile::tempdir().expect("a directory");
+        let address = free_address();
+        let file = directory.path().join("config.yaml");
+        std::fs::write(&file, LITELLM.replace("UPSTREAM", upstream)).expect("a file");
+        let (_, port) = address.rsplit_once(':').expect("a port");
+        let mut command = Command::new(program);
+        command.arg("--config").arg(&file).args(["--host", "127.0.0.1", "--port", port]);
+        command.env("LITELLM_MASTER_KEY", TOKEN).env("LITELLM_LOCAL_MODEL_COST_MAP", "True");
+        // Nothing but the upstream is asked.
+        command.envs([("HTTPS_PROXY", "http://127.0.0.1:9"), ("NO_PROXY", "127.0.0.1")]);
+        command.current_dir(&directory).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let process = command.spawn().expect("LiteLLM's program");
+        let process = listening(process, "LiteLLM", &address);
+        Self { process, base: format!("http://{address}"), _directory: Some(directory) }
+    }
+
+    /// Returns how many megabytes of memory it has at present.
+    pub(crate) fn memory(&self) -> f64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id()));
+        let status = status.expect("a process of Linux");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("its memory");
+        let kilobytes: f64 = line.trim().trim_end_matches(" kB").parse().expect("a number");
+        kilobytes / 1024.0
     }
 
     pub(crate) fn base(&self) -> &str {
@@ -103,6 +124,23 @@ impl Drop for Proxy {
         }
         let _ = self.process.wait();
     }
+}
+
+/// Returns an address for a program that can't tell which port it was given.
+fn free_address() -> String {
+    let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
+    free.expect("a port").to_string()
+}
+
+/// Waits until a process listens.
+fn listening(mut process: Child, name: &str, address: &str) -> Child {
+    while TcpStream::connect(address).is_err() {
+        if let Some(status) = process.try_wait().expect("a process") {
+            panic!("{name} has ended: {status}");
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    process
 }
 
 /// Reads where a process listens, and lets it go on writing.
@@ -141,6 +179,19 @@ http {
         }
     }
 }
+";
+
+/// The token of LiteLLM's only client.
+pub(crate) const TOKEN: &str = "sk-client-0123456789abcdef0123456789abcdef";
+
+/// The settings of a LiteLLM that forwards to the upstream.
+const LITELLM: &str = "\
+model_list:
+  - model_name: bench
+    litellm_params:
+      model: openai/bench
+      api_base: UPSTREAM/v1
+      api_key: sk-0123456789abcdef0123456789abcdef
 ";
 
 /// Runs the bare proxy until it is killed, if this process should be one. Otherwise returns false.
