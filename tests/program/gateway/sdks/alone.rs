@@ -48,7 +48,7 @@ pub(super) struct Alone {
 
 impl Alone {
     /// Runs the test again in a network of its own, which `None` stands for, or is in it. `None` also if the tools are not
-    /// there: `.ci/run` installs them, and there it is an error.
+    /// there: `.ci/run` installs them, and there it is an error. `None`, too, if the system allows no such network.
     pub(super) async fn of<T>(_test: T) -> Option<Self> {
         let Some(tools) = std::env::var_os(TOOLS) else {
             assert!(!is_thorough(), "{TOOLS} is not set: .ci/tools installs the tools");
@@ -56,6 +56,12 @@ impl Alone {
             return None;
         };
         if std::env::var_os(INSIDE).is_none() {
+            let probe = output(unshare(["true"])).await;
+            if !probe.status.success() {
+                let reason = String::from_utf8_lossy(&probe.stderr).into_owned();
+                eprintln!("left out: this system gives a process no network of its own: {reason}");
+                return None;
+            }
             let (_, name) = std::any::type_name::<T>().split_once("::").unwrap();
             run_again(name).await;
             return None;
@@ -163,15 +169,22 @@ async fn output(mut command: Command) -> Output {
 async fn run_again(name: &str) {
     let mut servers = tempfile::NamedTempFile::new().unwrap();
     std::io::Write::write_all(&mut servers, b"nameserver 127.0.0.1\n").unwrap();
-    let mut command = Command::new("unshare");
-    command.args(["--map-root-user", "--net", "--mount", "sh", "-c", NETWORK, "sh"]).arg(servers.path());
+    let mut command = unshare(["sh", "-c", NETWORK, "sh"]);
     command
+        .arg(servers.path())
         .arg(std::env::current_exe().unwrap())
         .args(["--exact", name, "--nocapture"])
         .env(INSIDE, "1");
     let run = Run::of(output(command).await);
     print!("{}", run.stdout);
     assert!(run.stdout.contains("test result: ok. 1 passed"), "{}", run.stderr);
+}
+
+/// A command that runs another one in a network of its own.
+fn unshare<const N: usize>(arguments: [&str; N]) -> Command {
+    let mut command = Command::new("unshare");
+    command.args(["--map-root-user", "--net", "--mount"]).args(arguments);
+    command
 }
 
 /// Answers that there is no such name, and keeps it.
