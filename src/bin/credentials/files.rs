@@ -1,8 +1,8 @@
-//! Files that only their owner may read.
+//! Files that only their owner may read, and files beside the vault.
 
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::failure::Failure;
 #[cfg(unix)]
@@ -24,6 +24,31 @@ pub(crate) fn is_elsewhere(
         }
         _ => Ok(()),
     }
+}
+
+/// Returns the path beside the vault that has its name and this end.
+pub(crate) fn beside(vault: &Path, end: &str) -> PathBuf {
+    let mut name = vault.file_name().unwrap_or_default().to_owned();
+    name.push(end);
+    vault.with_file_name(name)
+}
+
+/// Waits until no other process changes this file. Makes its directory if there is none. The lock lasts as long as what is
+/// returned.
+pub(crate) fn lock(
+    path: &Path,
+    failed: impl Fn(&'static str, io::Error) -> Failure,
+) -> Result<File, Failure> {
+    if let Some(directory) = path.parent() {
+        fs::create_dir_all(directory).map_err(|error| failed("make the directory of", error))?;
+    }
+    let lock = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(path.with_extension("lock"))
+        .and_then(|lock| lock.lock().map(|()| lock));
+    lock.map_err(|error| failed("lock", error))
 }
 
 /// Writes a file that only its owner may read. With `overwrite`, it replaces another file as a whole.

@@ -12,13 +12,11 @@ use tower_credentials::vault::{Vault, VaultExt};
 
 use crate::context::Context;
 use crate::failure::Failure;
-use crate::output;
+use crate::{files, output};
 
 /// Returns the file whose time says when the gateways of a vault were last told.
 pub(crate) fn told_by(vault: &Path) -> PathBuf {
-    let mut name = vault.file_name().unwrap_or_default().to_owned();
-    name.push(".serve.reload");
-    vault.with_file_name(name)
+    files::beside(vault, ".serve.reload")
 }
 
 /// Lets others notice that a gateway of the vault runs, for as long as what this returns is there. If the system gives out
@@ -32,7 +30,7 @@ pub(crate) fn notice(vault: &Path) -> Option<File> {
     let path = told_by(vault);
     let file = File::options().create(true).truncate(false).write(true).open(&path).ok()?;
     #[cfg(unix)]
-    crate::files::give_to_owner(&path, vault);
+    files::give_to_owner(&path, vault);
     file.try_lock_shared().ok()?;
     Some(file)
 }

@@ -228,7 +228,8 @@ impl<S: Forward> Gateway<S> {
         let (body, broken_off) = received.map_err(|error| unread(&error))?;
         let text = body.beginning();
         let fields = Fields::read(&text);
-        let route = rules::for_model(routes, &head.uri, &fields)?;
+        let model_alone = fields.model_alone();
+        let route = rules::for_model(routes, &head.uri, &fields, &model_alone)?;
         seen.route(&route.path);
         let path = head.uri.path().to_owned();
         let (upstream, rest) = way.leads(route, &path);
@@ -249,7 +250,7 @@ impl<S: Forward> Gateway<S> {
             responses::refused(error.status(), "invalid_request_error", message)
         })?;
         // A limit on one model does not keep requests for others from an account.
-        if let Some(model) = route.provider.model(request.uri(), &fields.model_alone()) {
+        if let Some(model) = route.provider.model(request.uri(), &model_alone) {
             request.extensions_mut().insert(Scope::new(model));
         }
         if upgrade.is_some() {

@@ -164,16 +164,16 @@ pub(super) fn for_model<'a, S>(
     routes: &[&'a Route<S>],
     uri: &Uri,
     fields: &Fields<'_>,
+    model_alone: &[u8],
 ) -> Result<&'a Route<S>, Own> {
     let depends = |route: &Route<S>| route.settings.depends_on_model();
-    let body = fields.model_alone();
     if fields.is_ambiguous() && routes.iter().any(|route| depends(route)) {
         let message = "the body has several fields `model`, and the route depends on it";
         return Err(responses::error(StatusCode::BAD_REQUEST, "invalid_request_error", message));
     }
     let takes = |route: &&&Route<S>| {
         !depends(route) || {
-            let model = route.provider.model(uri, &body);
+            let model = route.provider.model(uri, model_alone);
             route.settings.takes_model(model.as_deref())
         }
     };

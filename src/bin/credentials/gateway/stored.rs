@@ -1,6 +1,6 @@
 //! The file of the clients, beside the vault.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -36,9 +36,7 @@ type Changes = (u64, i64, i64);
 impl ClientsFile {
     /// The file of the vault in this directory.
     pub(crate) fn of(vault: &Path) -> Self {
-        let mut name = vault.file_name().unwrap_or_default().to_owned();
-        name.push(".clients.json");
-        Self { path: vault.with_file_name(name) }
+        Self { path: files::beside(vault, ".clients.json") }
     }
 
     /// Returns the clients; none if there is no file.
@@ -68,16 +66,7 @@ impl ClientsFile {
         &self,
         change: impl FnOnce(&mut Vec<ClientRecord>) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
-        if let Some(directory) = self.path.parent() {
-            fs::create_dir_all(directory).map_err(self.failed("make the directory of"))?;
-        }
-        let lock = File::options()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(self.path.with_extension("lock"))
-            .map_err(self.failed("lock"))?;
-        lock.lock().map_err(self.failed("lock"))?;
+        let _lock = files::lock(&self.path, |what, error| self.failed(what)(error))?;
         let mut clients = self.read()?;
         let changed = change(&mut clients)?;
         let stored = Stored { version: VERSION, clients };

@@ -25,7 +25,7 @@ async fn a_request_counts_and_so_does_a_tunnel_to_another_host() {
         let request = get("/a").body(full("")).unwrap();
         send(&mut sender, request).await.0
     };
-    // An open tunnel to the provider is none.
+    // An open tunnel to the provider does not count as a request.
     let _other = bounded.tls("h2").await;
     assert_eq!(ask().await, 200);
     let stream = bounded.open(&silent.to_string()).await;

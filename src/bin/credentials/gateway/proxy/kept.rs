@@ -50,26 +50,15 @@ const VERSION: u32 = 1;
 impl KeptAuthority {
     /// That of the vault in this directory.
     pub(crate) fn of(vault: &Path) -> Self {
-        let named = |end| {
-            let mut name = vault.file_name().unwrap_or_default().to_owned();
-            name.push(end);
-            vault.with_file_name(name)
-        };
-        Self { path: named(".proxy.json"), certificate: named(".proxy.pem") }
+        Self {
+            path: files::beside(vault, ".proxy.json"),
+            certificate: files::beside(vault, ".proxy.pem"),
+        }
     }
 
-    /// Returns it. Makes another one if there is none that can vouch for these hosts for some time to come.
+    /// Returns the authority. Makes another one unless it can vouch for these hosts for some time to come.
     pub(crate) fn get(&self, hosts: BTreeSet<String>) -> Result<Authority, Failure> {
-        if let Some(directory) = self.path.parent() {
-            fs::create_dir_all(directory).map_err(self.failed("make the directory of"))?;
-        }
-        let lock = File::options()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(self.path.with_extension("lock"))
-            .map_err(self.failed("lock"))?;
-        lock.lock().map_err(self.failed("lock"))?;
+        let _lock = files::lock(&self.path, |what, error| self.failed(what)(error))?;
         let before = self.read()?;
         let authority = match before {
             Some(kept) if hosts.is_subset(kept.hosts()) => kept,
@@ -96,7 +85,7 @@ impl KeptAuthority {
         Ok(authority)
     }
 
-    /// Reads it; `None` if there is none, or if it ends soon.
+    /// Reads the authority. Returns `None` if there is no file, or if the authority ends soon.
     fn read(&self) -> Result<Option<Authority>, Failure> {
         let damaged = |because: &str| {
             Failure::new(

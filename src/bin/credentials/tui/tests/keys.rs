@@ -126,7 +126,7 @@ fn a_quota_is_chosen_and_named() {
     let shared = |quota: &Quota| matches!(quota, Quota::Shared(name) if name.as_str() == "acme");
     assert!(matches!(job(&mut state), Job::Quota(it, Some(quota)) if it == id && shared(&quota)));
     assert_eq!(state.place(), Place::List);
-    // No name is none.
+    // An empty name sets no quota.
     press(&mut state, "Qkk");
     hit(&mut state, Code::Enter);
     hit(&mut state, Code::Enter);
