@@ -9,7 +9,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::{API, OTHER, World, get, send};
 use crate::gateway::process::{Gateway, client};
-use crate::gateway::tls::{Certified, Files};
+use crate::gateway::tls::Files;
+use crate::wire::certified::Certified;
 use crate::wire::{full, soon};
 
 #[tokio::test(flavor = "multi_thread")]
