@@ -178,7 +178,14 @@ impl Serve {
                         }
                     }
                     Changed::Settings => {
-                        let rules = async { self.rules(&Context::quiet(global, None)?).await };
+                        let rules = async {
+                            let context = Context::quiet(global, None)?;
+                            let rules = self.rules(&context).await?;
+                            if let Some(proxy) = gateway.proxy() {
+                                proxy::follow(proxy, &context, &rules)?;
+                            }
+                            Ok(rules)
+                        };
                         match rules.await {
                             Ok(rules) => {
                                 let after = of_routes(&rules, scheme, address);
