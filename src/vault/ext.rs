@@ -7,8 +7,8 @@ use std::sync::Arc;
 use tower_service::Service;
 
 use super::{
-    Begun, FailedRefresh, Listing, RefreshLease, Replaced, Revision, StoredPool, VaultError,
-    VaultRequest, VaultResponse, check_secret,
+    BatchId, Begun, Changes, FailedRefresh, Listing, RefreshLease, Replaced, Revision, StoredPool,
+    VaultError, VaultRequest, VaultResponse, Watch, check_secret,
 };
 use crate::BoxError;
 use crate::credential::{Credential, CredentialId, Generation, Metadata, PoolKey, Secret};
@@ -259,7 +259,12 @@ pub trait VaultExt: Vault {
         pool: PoolKey,
         outcomes: Vec<Outcome>,
     ) -> impl Future<Output = Result<Revision, VaultError>> + Send {
-        call!(self, VaultRequest::Record { pool, outcomes }, VaultResponse::Revision(revision) => revision)
+        let batch = BatchId::unique();
+        call!(
+            self,
+            VaultRequest::Record { pool, outcomes, batch },
+            VaultResponse::Revision(revision) => revision
+        )
     }
 
     /// Waits until no one else holds the lease of this credential's refresh, and takes it. Dropping the
@@ -326,6 +331,27 @@ pub trait VaultExt: Vault {
     fn revision(&self, pool: PoolKey) -> impl Future<Output = Result<Revision, VaultError>> + Send {
         call!(self, VaultRequest::Revision(pool), VaultResponse::Revision(revision) => revision)
     }
+
+    /// Reads what has changed in a pool since a revision; as cheap as [`revision`](Self::revision) if nothing has. `None` if
+    /// the vault does not know: [load the pool](Self::load_pool) then.
+    ///
+    /// # Errors
+    /// [`VaultError::Unsupported`] by a vault that never knows, or if the vault cannot be read.
+    fn changes(
+        &self,
+        pool: PoolKey,
+        since: Revision,
+    ) -> impl Future<Output = Result<Option<Changes>, VaultError>> + Send {
+        call!(self, VaultRequest::Changes { pool, since }, VaultResponse::Changes(changes) => changes)
+    }
+
+    /// Asks to be told when a pool changes. `None` if the vault tells nobody.
+    ///
+    /// # Errors
+    /// [`VaultError::Unsupported`] by a vault that tells nobody, or if the vault cannot be read.
+    fn watch(&self, pool: PoolKey) -> impl Future<Output = Result<Option<Watch>, VaultError>> + Send {
+        call!(self, VaultRequest::Watch(pool), VaultResponse::Watch(watch) => watch)
+    }
 }
 
 impl<V: Vault> VaultExt for V {}
@@ -335,8 +361,9 @@ pub(crate) async fn record(
     vault: impl Vault,
     pool: PoolKey,
     outcomes: Vec<Outcome>,
+    batch: BatchId,
 ) -> Result<(), VaultError> {
-    match call(vault, VaultRequest::Record { pool, outcomes }).await? {
+    match call(vault, VaultRequest::Record { pool, outcomes, batch }).await? {
         VaultResponse::Revision(_) => Ok(()),
         _ => Err(VaultError::UnexpectedResponse),
     }

@@ -7,13 +7,17 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
+use tokio::sync::watch;
 use tokio::time::Instant;
 use tower_service::Service;
 
+use super::batch::MergedBatches;
 use super::fair_lock::{FairLock, FairLockFuture};
+use super::recent::{RecentChanges, Step};
 use super::{
-    Begun, FailedRefresh, Listing, RefreshLease, Replaced, Revision, StoredPool, VaultError,
-    VaultRequest, VaultResponse, check_kind, check_name, check_names, free_label, now,
+    BatchId, Begun, Changes, FailedRefresh, Listing, RefreshLease, Replaced, Revision, StoredPool,
+    VaultError, VaultRequest, VaultResponse, Watch, check_kind, check_name, check_names, free_label,
+    now,
 };
 use crate::clock::Timestamp;
 use crate::credential::{CredentialId, Generation, Metadata, PoolKey, Record, Secret};
@@ -104,10 +108,14 @@ impl<T: Clone + Send + Sync + 'static> Service<VaultRequest<T>> for MemoryVault<
                 let new = New { secret, attributes: None, generation: expected };
                 state.swap(&pool, id, expected, new).map(VaultResponse::Replaced)
             }
-            VaultRequest::Record { pool, outcomes } => {
-                Ok(VaultResponse::Revision(state.record(&pool, &outcomes)))
+            VaultRequest::Record { pool, outcomes, batch } => {
+                Ok(VaultResponse::Revision(state.record(&pool, &outcomes, batch)))
             }
             VaultRequest::Revision(pool) => Ok(VaultResponse::Revision(state.revision(&pool))),
+            VaultRequest::Changes { pool, since } => {
+                Ok(VaultResponse::Changes(state.changes(&pool, since)))
+            }
+            VaultRequest::Watch(pool) => Ok(VaultResponse::Watch(Some(state.watch(&pool)))),
             VaultRequest::LeaseRefresh { pool, id } => match state.get(&pool, id) {
                 Ok(_) => {
                     return MemoryFuture(Inner::Waiting(self.leases.lock(Leased::Credential(id))));
@@ -176,7 +184,22 @@ struct State<T> {
 struct Pool {
     standings: Standings,
     labels: HashMap<Arc<str>, CredentialId>,
-    revision: u64,
+    /// The number of changes, which those that watch are told.
+    changes: watch::Sender<u64>,
+    recent: RecentChanges,
+    batches: MergedBatches,
+}
+
+impl Pool {
+    fn revision(&self) -> Revision {
+        Revision::new(*self.changes.borrow())
+    }
+
+    /// Makes a new revision, for a change.
+    fn changed(&mut self, step: Step) {
+        self.recent.push(self.revision(), step);
+        self.changes.send_modify(|changes| *changes += 1);
+    }
 }
 
 impl<T: Clone + 'static> State<T> {
@@ -190,11 +213,8 @@ impl<T: Clone + 'static> State<T> {
         record.ok_or(VaultError::NotFound(id))
     }
 
-    /// Returns the pool for a change, at a new revision.
-    fn change(&mut self, key: &PoolKey) -> &mut Pool {
-        let pool = self.pools.entry(key.clone()).or_default();
-        pool.revision += 1;
-        pool
+    fn pool(&mut self, key: &PoolKey) -> &mut Pool {
+        self.pools.entry(key.clone()).or_default()
     }
 
     fn is_label_taken(&self, pool: &PoolKey, label: &str, except: CredentialId) -> bool {
@@ -203,7 +223,23 @@ impl<T: Clone + 'static> State<T> {
     }
 
     fn revision(&self, key: &PoolKey) -> Revision {
-        Revision::new(self.pools.get(key).map_or(0, |pool| pool.revision))
+        self.pools.get(key).map(Pool::revision).unwrap_or_default()
+    }
+
+    fn changes(&self, key: &PoolKey, since: Revision) -> Option<Changes<T>> {
+        let now = self.revision(key);
+        let Some(pool) = self.pools.get(key) else {
+            return (since == now).then(|| Changes::none(now));
+        };
+        let news = pool.recent.since(since, now)?;
+        let mut changes = news.changes(&pool.standings, now);
+        let records = news.records.iter().filter_map(|id| self.records.get(id));
+        changes.credentials = records.cloned().collect();
+        Some(changes)
+    }
+
+    fn watch(&mut self, key: &PoolKey) -> Watch {
+        Watch::of(self.pool(key).changes.subscribe())
     }
 
     fn load(&self, key: &PoolKey) -> StoredPool<T> {
@@ -232,9 +268,10 @@ impl<T: Clone + 'static> State<T> {
         }
         record.metadata.label = free_label(label, |label| self.is_label_taken(pool, label, *id));
         let metadata = record.metadata.clone();
-        let pool = self.change(&metadata.pool);
+        let pool = self.pool(&metadata.pool);
         pool.standings.push(metadata.id);
         pool.labels.insert(metadata.label.clone(), metadata.id);
+        pool.changed(Step::Added(metadata.id));
         self.records.insert(metadata.id, record);
         Ok(metadata)
     }
@@ -253,15 +290,18 @@ impl<T: Clone + 'static> State<T> {
         let record = self.get_mut(pool, id)?;
         let before = std::mem::replace(&mut record.metadata.label, label);
         let metadata = record.metadata.clone();
-        let labels = &mut self.change(pool).labels;
-        labels.remove(&before);
-        labels.insert(metadata.label.clone(), id);
+        let pool = self.pool(pool);
+        pool.labels.remove(&before);
+        pool.labels.insert(metadata.label.clone(), id);
+        pool.changed(Step::Record(id));
         Ok(metadata)
     }
 
     fn move_to(&mut self, pool: &PoolKey, id: CredentialId, place: usize) -> Result<(), VaultError> {
         self.get(pool, id)?;
-        self.change(pool).standings.move_to(id, place);
+        let pool = self.pool(pool);
+        pool.standings.move_to(id, place);
+        pool.changed(Step::Reordered);
         Ok(())
     }
 
@@ -270,9 +310,10 @@ impl<T: Clone + 'static> State<T> {
         self.records.remove(&id);
         self.begun.remove(&id);
         self.failed.remove(&id);
-        let pool = self.change(pool);
+        let pool = self.pool(pool);
         pool.standings.remove(id);
         pool.labels.remove(&label);
+        pool.changed(Step::Removed(id));
         Ok(())
     }
 
@@ -297,7 +338,7 @@ impl<T: Clone + 'static> State<T> {
         if new.generation != expected {
             record.metadata.generation = new.generation;
             record.metadata.updated_at = now();
-            self.change(pool);
+            self.pool(pool).changed(Step::Record(id));
         }
         Ok(Replaced::Swapped(new.generation))
     }
@@ -310,7 +351,7 @@ impl<T: Clone + 'static> State<T> {
     ) -> Result<Begun<T>, VaultError> {
         let record = self.get(pool, id)?.clone();
         if record.metadata.generation != expected {
-            return Ok(Begun { record, unfinished: None, failed: None });
+            return Ok(Begun::new(record));
         }
         let failed = self.failed.get(&id).filter(|(generation, ..)| *generation == expected);
         let failed = failed.map(|(_, until, failed)| FailedRefresh {
@@ -318,11 +359,11 @@ impl<T: Clone + 'static> State<T> {
             ..failed.clone()
         });
         if failed.as_ref().is_some_and(|failed| !failed.wait.is_zero()) {
-            return Ok(Begun { record, unfinished: None, failed });
+            return Ok(Begun { failed, ..Begun::new(record) });
         }
         let before = self.begun.insert(id, (expected, now()));
         let unfinished = before.filter(|(generation, _)| *generation == expected).map(|(_, at)| at);
-        Ok(Begun { record, unfinished, failed })
+        Ok(Begun { unfinished, failed, ..Begun::new(record) })
     }
 
     fn refresh_failed(
@@ -340,8 +381,10 @@ impl<T: Clone + 'static> State<T> {
         Ok(())
     }
 
-    fn record(&mut self, key: &PoolKey, outcomes: &[Outcome]) -> Revision {
-        let mut is_changed = false;
+    fn record(&mut self, key: &PoolKey, outcomes: &[Outcome], batch: BatchId) -> Revision {
+        if self.pools.get(key).is_some_and(|pool| pool.batches.contain(batch)) {
+            return self.revision(key);
+        }
         for outcome in outcomes {
             let record = self.records.get(&outcome.id);
             if record.is_none_or(|record| record.metadata.pool != *key) {
@@ -353,12 +396,12 @@ impl<T: Clone + 'static> State<T> {
             {
                 self.begun.remove(&outcome.id);
             }
-            self.pools.entry(key.clone()).or_default().standings.merge(outcome);
-            is_changed = true;
+            let pool = self.pool(key);
+            let touched = pool.standings.merge(outcome);
+            pool.changed(Step::Merged(touched));
         }
-        if is_changed {
-            self.change(key);
-        }
-        self.revision(key)
+        let pool = self.pool(key);
+        pool.batches.insert(batch);
+        pool.revision()
     }
 }

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::response::FailedRefresh;
+use super::batch::BatchId;
+use super::response::{FailedRefresh, Revision};
 use crate::credential::{CredentialId, Generation, PoolKey, Record, Secret};
 use crate::standing::Outcome;
 
@@ -83,11 +84,15 @@ pub enum VaultRequest<T = Secret> {
     },
     /// Merges outcomes into a pool's standings. Outcomes of credentials that are gone are dropped. Never touches a secret.
     /// The response is [`Revision`](super::VaultResponse::Revision).
+    ///
+    /// A caller that gets no response, or an error, may send the same batch again: it counts once.
     Record {
         /// The pool.
         pool: PoolKey,
         /// The outcomes, in order.
         outcomes: Vec<Outcome>,
+        /// The name of this batch of outcomes.
+        batch: BatchId,
     },
     /// Leases a credential's refresh. The response, [`Lease`](super::VaultResponse::Lease), comes once no one else holds
     /// the lease.
@@ -131,6 +136,18 @@ pub enum VaultRequest<T = Secret> {
     /// Reads a pool's revision; cheap enough to ask every second. The response is
     /// [`Revision`](super::VaultResponse::Revision).
     Revision(PoolKey),
+    /// Reads what has changed in a pool since a revision; as cheap as [`Revision`](Self::Revision) if nothing has. The
+    /// response is [`Changes`](super::VaultResponse::Changes): `None` if the vault does not know, and the pool must be
+    /// loaded.
+    Changes {
+        /// The pool.
+        pool: PoolKey,
+        /// The revision up to which the caller knows the pool.
+        since: Revision,
+    },
+    /// Asks to be told when a pool changes. The response is [`Watch`](super::VaultResponse::Watch): `None` if the vault
+    /// tells nobody, and the revision must be asked for now and then. The response comes at once; only its handle waits.
+    Watch(PoolKey),
 }
 
 impl<T> VaultRequest<T> {
@@ -152,6 +169,8 @@ impl<T> VaultRequest<T> {
             Self::BeginRefresh { .. } => "begin refresh",
             Self::RefreshFailed { .. } => "refresh failed",
             Self::Revision(_) => "revision",
+            Self::Changes { .. } => "changes",
+            Self::Watch(_) => "watch",
         }
     }
 }

@@ -229,7 +229,7 @@ impl Exchange {
             return Err(verdict);
         }
         let known = self.credential().generation;
-        let Begun { record: stored, unfinished, failed } = match self.begin(known).await? {
+        let Begun { record: stored, unfinished, failed, .. } = match self.begin(known).await? {
             begun if begun.record.metadata.generation > known => {
                 let lease = self.adopt(&begun.record)?;
                 if !lease.lacks_token() {

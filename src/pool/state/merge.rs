@@ -110,7 +110,9 @@ impl PoolState {
         now: Timestamp,
     ) -> bool {
         let mut is_news = false;
-        self.journal.unsaved().for_each(|outcome| standings.merge(outcome));
+        for outcome in self.journal.unsaved() {
+            standings.merge(outcome);
+        }
         for &slot in order {
             let Metadata { id, generation, .. } = *self.slots[slot].lease.credential();
             let mut standing = standings.credentials.remove(&id).unwrap_or_default();

@@ -21,6 +21,7 @@ use super::pool::Pool;
 use super::records::Records;
 use super::{name, opening};
 use crate::credential::{CredentialId, PoolKey, Record};
+use crate::vault::batch::MergedBatches;
 use crate::vault::key::{KeyId, Signer};
 use crate::vault::seal::{Rules, Sealed};
 use crate::vault::{Damage, Revision, VaultError, VaultRequest, VaultResponse};
@@ -41,6 +42,8 @@ pub(super) struct Store {
 struct PoolFiles {
     lock: LockFile,
     pool: Mutex<Pool>,
+    /// Those of this process. A batch that was not confirmed is sent again by its own process only.
+    batches: Mutex<MergedBatches>,
 }
 
 impl PoolFiles {
@@ -181,6 +184,7 @@ impl Store {
         let files = Arc::new(PoolFiles {
             lock: LockFile::new(self.pool_path(key, "lock")),
             pool: Mutex::new(Pool::new(key.clone(), self.pool_path(key, "log"))),
+            batches: Mutex::default(),
         });
         pools.insert(key.clone(), files.clone());
         files
@@ -220,10 +224,13 @@ impl Store {
                 let new = New { secret, attributes: None, generation: *expected };
                 VaultResponse::Replaced(self.swap(pool, *id, *expected, new)?)
             }
-            VaultRequest::Record { pool, outcomes } => {
-                VaultResponse::Revision(self.record(pool, outcomes)?)
+            VaultRequest::Record { pool, outcomes, batch } => {
+                VaultResponse::Revision(self.record(pool, outcomes, *batch)?)
             }
             VaultRequest::Revision(pool) => VaultResponse::Revision(self.revision(pool)?),
+            VaultRequest::Changes { pool, since } => VaultResponse::Changes(self.changes(pool, *since)?),
+            // A file tells nobody.
+            VaultRequest::Watch(_) => VaultResponse::Watch(None),
             VaultRequest::BeginRefresh { pool, id, expected } => {
                 VaultResponse::Begun(self.begin_refresh(pool, *id, *expected)?)
             }

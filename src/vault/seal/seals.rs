@@ -7,8 +7,9 @@ use super::blob::Sealed;
 use super::cipher::{Cipher, Shut};
 use super::rules::{Barred, Rules};
 use crate::credential::{Credential, CredentialId, Generation, Metadata, PoolKey, Record, Secret};
+use crate::secret::leaving_no_copy;
 use crate::vault::key::{KeyId, VaultKey};
-use crate::vault::{Begun, Replaced, VaultError, VaultRequest, VaultResponse};
+use crate::vault::{Begun, Changes, Replaced, VaultError, VaultRequest, VaultResponse};
 
 /// The last version of a seal that does not bind the attributes.
 const UNBOUND: u32 = 1;
@@ -172,7 +173,9 @@ impl Seals {
             VaultRequest::Move { pool, id, place } => VaultRequest::Move { pool, id, place },
             VaultRequest::Remove { pool, id } => VaultRequest::Remove { pool, id },
             VaultRequest::Get { pool, id } => VaultRequest::Get { pool, id },
-            VaultRequest::Record { pool, outcomes } => VaultRequest::Record { pool, outcomes },
+            VaultRequest::Record { pool, outcomes, batch } => {
+                VaultRequest::Record { pool, outcomes, batch }
+            }
             VaultRequest::LeaseRefresh { pool, id } => VaultRequest::LeaseRefresh { pool, id },
             VaultRequest::LeaseClient { client } => VaultRequest::LeaseClient { client },
             VaultRequest::BeginRefresh { pool, id, expected } => {
@@ -182,6 +185,8 @@ impl Seals {
                 VaultRequest::RefreshFailed { pool, id, expected, failed }
             }
             VaultRequest::Revision(pool) => VaultRequest::Revision(pool),
+            VaultRequest::Changes { pool, since } => VaultRequest::Changes { pool, since },
+            VaultRequest::Watch(pool) => VaultRequest::Watch(pool),
         };
         Ok(Request::Sealed(request))
     }
@@ -231,14 +236,32 @@ impl Seals {
             VaultResponse::Replaced(Replaced::Swapped(generation)) => {
                 VaultResponse::Replaced(Replaced::Swapped(generation))
             }
-            VaultResponse::Begun(Begun { record, unfinished, failed }) => {
-                VaultResponse::Begun(Begun { record: self.open(record, observed)?, unfinished, failed })
+            VaultResponse::Begun(Begun { record, unfinished, failed, present_within }) => {
+                let record = self.open(record, observed)?;
+                VaultResponse::Begun(Begun { record, unfinished, failed, present_within })
             }
             VaultResponse::List(listing) => VaultResponse::List(listing),
             VaultResponse::Stored(metadata) => VaultResponse::Stored(metadata),
             VaultResponse::Lease(lease) => VaultResponse::Lease(lease),
             VaultResponse::Revision(revision) => VaultResponse::Revision(revision),
+            VaultResponse::Changes(changes) => {
+                VaultResponse::Changes(changes.and_then(|changes| self.open_changes(changes, observed)))
+            }
+            VaultResponse::Watch(watch) => VaultResponse::Watch(watch),
             VaultResponse::Done => VaultResponse::Done,
+        })
+    }
+
+    /// Opens the secrets of changes; `None` if one does not open.
+    fn open_changes(&self, changes: Changes<Sealed>, observed: &mut Observed) -> Option<Changes> {
+        let Changes { revision, credentials, removed, standings, order } = changes;
+        let mut opened = Changes { removed, standings, order, ..Changes::none(revision) };
+        leaving_no_copy(|| {
+            for Record { metadata, secret } in credentials {
+                let secret = self.try_open(&metadata, secret, observed).ok()?;
+                opened.credentials.push(Record { metadata, secret });
+            }
+            Some(opened)
         })
     }
 

@@ -116,7 +116,7 @@ pub(super) async fn keeper() {
             "record" => vault
                 .record(pool(), vec![cooled(id, 6_000, 1, false)])
                 .await
-                .map(|revision| revision.get().to_string()),
+                .map(|revision| format!("{revision:?}")),
             "lease" => vault.lease_refresh(&pool(), id).await.map(|_| String::new()),
             "sync" => pool_here.sync().await.map(|()| String::new()),
             "status" => Ok(pool_here.status().len().to_string()),
@@ -138,7 +138,7 @@ pub(super) async fn latecomer() {
         Err(error) => Err(error),
     };
     match said {
-        Ok(revision) => say(format_args!("ok {}", revision.get())),
+        Ok(revision) => say(format_args!("ok {revision:?}")),
         Err(error) => say(format_args!("error {error}")),
     }
 }

@@ -1,6 +1,7 @@
 //! What every vault promises, whatever its backend: a test for each promise, over `VaultExt`.
 #![allow(dead_code, reason = "each file of tests uses a part")]
 
+mod changes;
 mod credentials;
 mod leases;
 mod new_secrets;
@@ -14,6 +15,7 @@ use tower_credentials::standing::{Change, Cooldown, Outcome, Reason};
 use tower_credentials::vault::{Vault, VaultExt};
 use tower_credentials::{Credential, CredentialId, PoolKey, Secret, Timestamp};
 
+pub(crate) use changes::*;
 pub(crate) use credentials::*;
 pub(crate) use leases::*;
 pub(crate) use new_secrets::*;
@@ -66,6 +68,11 @@ macro_rules! every_promise {
             a_refresh_that_is_known_to_have_failed_is_not_unfinished,
             a_refresh_of_an_old_secret_does_not_begin,
             debug_shows_no_secret,
+            a_batch_that_is_sent_again_counts_once,
+            changes_lead_to_what_a_load_shows,
+            changes_of_another_pool_are_none,
+            changes_since_an_unknown_revision_are_not_known,
+            a_watch_tells_of_each_change_if_there_is_one,
         );
     };
     ($new:expr; $($promise:ident),* $(,)?) => {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use super::{Store, warn_of};
+use super::{Store, lock, warn_of};
 use crate::credential::{CredentialId, Generation, Metadata, PoolKey, Record};
 use crate::standing::Outcome;
 use crate::vault::disk::{self, ops};
@@ -12,7 +12,7 @@ use crate::vault::file::log::Entry;
 use crate::vault::file::pool::Pool;
 use crate::vault::file::{begun, record};
 use crate::vault::seal::{OTHER_FORMAT, Sealed};
-use crate::vault::{Replaced, Revision, VaultError, check_name, check_names, free_label, now};
+use crate::vault::{BatchId, Replaced, Revision, VaultError, check_name, check_names, free_label, now};
 
 /// A new secret, and what changes with it.
 pub(super) struct New<'a> {
@@ -173,9 +173,17 @@ impl Store {
         Ok(Replaced::Swapped(new.generation))
     }
 
-    pub(super) fn record(&self, key: &PoolKey, outcomes: &[Outcome]) -> Result<Revision, Stopped> {
+    pub(super) fn record(
+        &self,
+        key: &PoolKey,
+        outcomes: &[Outcome],
+        batch: BatchId,
+    ) -> Result<Revision, Stopped> {
         let files = self.pool(key);
         let (mut pool, _held) = files.locked()?;
+        if lock(&files.batches).contain(batch) {
+            return Ok(pool.revision());
+        }
         let mut known: HashMap<CredentialId, bool> = HashMap::new();
         let mut entries = Vec::new();
         let mut kept = Vec::with_capacity(outcomes.len());
@@ -206,6 +214,7 @@ impl Store {
                 begun::refused(&self.begun_path(id), generation);
             }
         }
+        lock(&files.batches).insert(batch);
         Ok(pool.revision())
     }
 }

@@ -45,13 +45,13 @@ impl Store {
         let _vault = self.lock.take()?;
         let record = self.get_of(pool, id)?;
         if record.metadata.generation != expected {
-            return Ok(Begun { record, unfinished: None, failed: None });
+            return Ok(Begun::new(record));
         }
         // Don't ask for a token that could not be stored.
         self.keys_to_seal()?.may_seal(record.secret.key_id())?;
         self.records.probe(id)?;
         let (unfinished, failed) = begun::note(&self.begun_path(id), expected)?;
-        Ok(Begun { record, unfinished, failed })
+        Ok(Begun { unfinished, failed, ..Begun::new(record) })
     }
 
     /// Notes that a refresh has failed. Its lease keeps others from doing so.

@@ -24,7 +24,7 @@ use crate::standing::{Change, Cooldown, Health, Outcome, Reason, Standing};
 use crate::vault::disk::{self, fault};
 use crate::vault::key::{KeyId, Signer, VaultKey};
 use crate::vault::seal::{self, Sealed};
-use crate::vault::{Damage, Replaced, VaultError, VaultRequest, VaultResponse};
+use crate::vault::{BatchId, Damage, Replaced, VaultError, VaultRequest, VaultResponse};
 
 /// Part of every secret here. The tests search the files for it.
 const PLANTED: &str = "sk-planted-0123456789-abcdefghijklmnop";
@@ -121,7 +121,7 @@ impl Case {
         let health =
             Health::NeedsSignIn { reason: "revoked".into(), generation: Generation::FIRST, cause: None };
         let outcomes = vec![cooled(a, 5_000, true), Outcome { id: b, change: Change::Health(health) }];
-        store.call(&VaultRequest::Record { pool: pool(), outcomes }).unwrap();
+        store.call(&VaultRequest::Record { pool: pool(), outcomes, batch: BatchId::unique() }).unwrap();
         store.call(&VaultRequest::Move { pool: pool(), id: c, place: 0 }).unwrap();
         case.work = work(&store, &key, [a, b, c]);
         case
@@ -166,7 +166,7 @@ impl Case {
     fn outcome() -> Self {
         let mut case = Self::new("an outcome", |_, [a, b, _]| {
             let outcomes = vec![cooled(a, 7_000, false), cooled(b, 6_000, true)];
-            Work::Ask(VaultRequest::Record { pool: pool(), outcomes })
+            Work::Ask(VaultRequest::Record { pool: pool(), outcomes, batch: BatchId::unique() })
         });
         case.is_durable = false;
         case
@@ -175,9 +175,13 @@ impl Case {
     fn compaction() -> Self {
         Self::with("a compaction", |store, _, [a, b, _]| {
             let outcomes: Vec<_> = (0..600).map(|until| cooled(a, until, false)).collect();
-            store.call(&VaultRequest::Record { pool: pool(), outcomes }).unwrap();
+            store
+                .call(&VaultRequest::Record { pool: pool(), outcomes, batch: BatchId::unique() })
+                .unwrap();
             let outcomes = vec![cooled(b, 6_000, true)];
-            store.call(&VaultRequest::Record { pool: pool(), outcomes }).unwrap();
+            store
+                .call(&VaultRequest::Record { pool: pool(), outcomes, batch: BatchId::unique() })
+                .unwrap();
             assert!(store.is_long(&pool()));
             Work::Compact(pool())
         })
