@@ -23,7 +23,7 @@ pub use cause::{Cause, StatedBy};
 pub use health::Health;
 pub use quota::{Quota, QuotaName, StatedQuota};
 pub use scope::Scope;
-pub use standings::Standings;
+pub use standings::{Standings, Touched};
 
 /// Why a credential cools down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -122,7 +122,7 @@ const MISDATED: Duration = Duration::from_secs(24 * 60 * 60);
 
 impl Standing {
     /// Forgets what older secrets than this one have caused: the vendor's verdict, refusals, and whose quota it is.
-    pub(crate) fn forget_before(&mut self, current: Generation) {
+    pub fn forget_before(&mut self, current: Generation) {
         self.stated_quota.take_if(|stated| stated.generation < current);
         if self.health.refused().is_some_and(|generation| generation < current) {
             self.health = Health::Good;

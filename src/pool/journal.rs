@@ -5,14 +5,19 @@ use std::mem::{Discriminant, discriminant};
 
 use crate::credential::CredentialId;
 use crate::standing::{Change, Outcome, Scope};
+use crate::vault::{BatchId, BatchOrigin};
 
-/// Outcomes that wait to be saved, and those that are being saved.
+/// Outcomes that wait to be saved, and the batch of those that are being saved.
 ///
 /// Bounded: in a program that never saves, outcomes that later ones supersede are dropped.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Journal {
     pending: Vec<Outcome>,
+    /// The batch that the vault has not confirmed. After a failure it is sent again unchanged, since the vault may have it.
     saving: Vec<Outcome>,
+    is_saving: bool,
+    /// The name of the last batch.
+    batch: BatchId,
     /// How many saves have started: a load that overlaps with one may have its outcomes or not.
     saves: u64,
     /// How many of the pending ones must be saved: up to the last one that is worth a write of its own.
@@ -26,6 +31,20 @@ const LIMIT: usize = 1024;
 
 /// How many outcomes of one kind, credential and scope outlive a compaction.
 const KEPT: usize = 2;
+
+impl Default for Journal {
+    fn default() -> Self {
+        Self {
+            pending: Vec::new(),
+            saving: Vec::new(),
+            is_saving: false,
+            batch: BatchId { origin: BatchOrigin::random(), number: 0 },
+            saves: 0,
+            urgent: 0,
+            limit: 0,
+        }
+    }
+}
 
 impl Journal {
     /// Adds an outcome. One that is not urgent is saved with the next one that is.
@@ -55,36 +74,41 @@ impl Journal {
         self.saving.iter().chain(&self.pending)
     }
 
-    /// Takes the urgent outcomes, to be saved now, together with the last responses and allowances. The others stay; else it would
-    /// depend on the timing of a layer's save whether they are saved.
-    pub(crate) fn start(&mut self, responses: impl Iterator<Item = Outcome>) -> Vec<Outcome> {
+    /// Whether a batch was sent that the vault has not confirmed.
+    pub(crate) fn is_unconfirmed(&self) -> bool {
+        !self.saving.is_empty()
+    }
+
+    /// Takes the urgent outcomes into a batch, to be saved now, together with the last responses and allowances. The others stay; else it
+    /// would depend on the timing of a layer's save whether they are saved. There must be no unconfirmed batch.
+    pub(crate) fn take(&mut self, responses: impl Iterator<Item = Outcome>) {
         let urgent = std::mem::take(&mut self.urgent);
-        self.saving.clear();
         self.saving.extend(self.pending.drain(..urgent));
         self.saving.extend(responses);
+        self.batch.number += 1;
+    }
+
+    /// Returns the unconfirmed batch, to be saved now.
+    pub(crate) fn start(&mut self) -> (Vec<Outcome>, BatchId) {
+        self.is_saving = true;
         self.saves += 1;
-        self.saving.clone()
+        (self.saving.clone(), self.batch)
     }
 
     /// Returns the outcomes that were being saved, which are in the vault now.
     pub(crate) fn arrived(&mut self) -> std::vec::Drain<'_, Outcome> {
+        self.is_saving = false;
         self.saving.drain(..)
     }
 
     /// Returns how many saves have started, if none is under way.
     pub(crate) fn settled(&self) -> Option<u64> {
-        self.saving.is_empty().then_some(self.saves)
+        (!self.is_saving).then_some(self.saves)
     }
 
-    /// Makes the outcomes pending again that were being saved, after a failure. Last responses and allowances are left
-    /// out, since each save reads the current ones.
-    pub(crate) fn put_back(&mut self) {
-        let is_read_again =
-            |change: &Change| matches!(change, Change::Answered(_) | Change::Allowance { .. });
-        self.saving.retain(|outcome| !is_read_again(&outcome.change));
-        self.urgent += self.saving.len();
-        self.saving.append(&mut self.pending);
-        std::mem::swap(&mut self.pending, &mut self.saving);
+    /// Keeps the batch for another try, after a failure.
+    pub(crate) fn failed(&mut self) {
+        self.is_saving = false;
     }
 
     fn compact(&mut self) {
@@ -157,7 +181,8 @@ mod tests {
         for until in 0..100_000 {
             journal.push(cooled(ids[until as usize % 2], until), true);
         }
-        let outcomes = journal.start(std::iter::empty());
+        journal.take(std::iter::empty());
+        let (outcomes, _) = journal.start();
         assert!(outcomes.len() <= LIMIT + 1, "{}", outcomes.len());
         let mut standing = Standing::default();
         for outcome in outcomes.iter().filter(|outcome| outcome.id == ids[0]) {

@@ -14,7 +14,7 @@ use super::Pool;
 use crate::events::{EventKind, Numbers};
 use crate::patience::within;
 use crate::standing::Outcome;
-use crate::vault::{self, VaultError};
+use crate::vault::{self, BatchId, VaultError};
 
 /// How long a response waits until its outcome is saved. If the vault takes longer, the wait continues in the
 /// background.
@@ -43,6 +43,12 @@ struct Waiters {
 impl Waiters {
     fn is_empty(&self) -> bool {
         self.responses.is_empty() && self.callers.is_empty()
+    }
+
+    /// Lets these wait on.
+    fn append(&mut self, mut others: Self) {
+        self.responses.append(&mut others.responses);
+        self.callers.append(&mut others.callers);
     }
 
     fn finish(self, result: &Result<(), VaultError>) {
@@ -188,7 +194,7 @@ struct Task {
 impl Drop for Task {
     fn drop(&mut self) {
         if !self.done {
-            self.put_back();
+            self.keep();
             // To drop the waiters ends their waits.
             *self.pool.saver() = Saver::default();
         }
@@ -226,18 +232,22 @@ impl Task {
     async fn save_batch(&self, mut waiters: Waiters) -> bool {
         let pool = &self.pool;
         let now = pool.now();
-        let outcomes = pool.with_state(|state, _| state.start_saving(&pool.0.last_responses, now));
+        let (is_again, (outcomes, batch)) = pool.with_state(|state, _| {
+            let is_again = state.journal.is_unconfirmed();
+            (is_again, state.start_saving(&pool.0.last_responses, now))
+        });
         let count = outcomes.len();
         let result =
-            if outcomes.is_empty() { Ok(()) } else { self.record(outcomes, &mut waiters).await };
+            if outcomes.is_empty() { Ok(()) } else { self.record(outcomes, batch, &mut waiters).await };
         match result {
             Ok(()) => pool.with_state(|state, _| {
                 state.saved();
+                state.is_in_doubt |= is_again;
                 if !state.journal.is_urgent() {
                     pool.0.unsaved.store(false, Ordering::Release);
                 }
             }),
-            Err(_) => self.put_back(),
+            Err(_) => self.keep(),
         }
         match result {
             Ok(()) if count == 0 => {}
@@ -246,13 +256,23 @@ impl Task {
                 pool.emit(Numbers::NONE, EventKind::SaveFailed { error: error.to_string().into() })
             }
         }
-        waiters.finish(&result);
+        if is_again && result.is_ok() {
+            // What they wait for is in the next batch.
+            pool.saver().waiters.append(waiters);
+        } else {
+            waiters.finish(&result);
+        }
         result.is_ok()
     }
 
-    async fn record(&self, outcomes: Vec<Outcome>, waiters: &mut Waiters) -> Result<(), VaultError> {
+    async fn record(
+        &self,
+        outcomes: Vec<Outcome>,
+        batch: BatchId,
+        waiters: &mut Waiters,
+    ) -> Result<(), VaultError> {
         let (vault, key) = (self.pool.vault(), self.pool.key().clone());
-        let mut recording = std::pin::pin!(vault::record(vault, key, outcomes));
+        let mut recording = std::pin::pin!(vault::record(vault, key, outcomes, batch));
         // A vault that responds immediately needs no timer.
         if let Poll::Ready(result) = poll_fn(|cx| Poll::Ready(recording.as_mut().poll(cx))).await {
             return result;
@@ -279,7 +299,7 @@ impl Task {
     }
 
     /// Keeps the outcomes that were being saved for another try.
-    fn put_back(&self) {
-        self.pool.with_state(|state, _| state.keep_unsaved());
+    fn keep(&self) {
+        self.pool.with_state(|state, _| state.journal.failed());
     }
 }

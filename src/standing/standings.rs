@@ -24,9 +24,10 @@ pub struct Standings {
 
 impl Standings {
     /// Merges an outcome into the credential's standing, into those of the accounts of its quota, and into the order if it
-    /// moves the credential.
-    pub fn merge(&mut self, outcome: &Outcome) {
+    /// moves the credential. Returns what it has touched, for a vault that says what is new.
+    pub fn merge(&mut self, outcome: &Outcome) -> Touched {
         let Outcome { id, change } = outcome;
+        let mut touched = Touched { standings: vec![*id], ..Touched::default() };
         self.credentials.entry(*id).or_default().merge(change);
         let sharing: HashSet<_> = match change.is_of_quota() {
             true => self.sharing(*id).collect(),
@@ -35,20 +36,25 @@ impl Standings {
         for other in &sharing {
             self.credentials.entry(*other).or_default().merge_of_quota(change);
         }
+        touched.standings.extend(&sharing);
         match change {
             Change::CooledDown { to_back: true, .. } => {
                 if !sharing.is_empty() {
                     self.order.sort_by_key(|other| sharing.contains(other));
+                    touched.to_back.extend(self.order.iter().filter(|other| sharing.contains(*other)));
                 }
                 insert(&mut self.order, *id, usize::MAX);
+                touched.to_back.push(*id);
             }
             Change::Reset => {
                 let is_moved = |other: &&CredentialId| *other == id || sharing.contains(other);
                 let moved: Vec<_> = self.preferred.iter().filter(is_moved).copied().collect();
                 moved.into_iter().for_each(|id| self.put_back(id));
+                touched.is_reordered = true;
             }
             _ => {}
         }
+        touched
     }
 
     /// Returns the other credentials that [share a quota](Standing::shared_quota) with this one.
@@ -111,6 +117,28 @@ impl Standings {
         self.order.retain(|other| *other != id);
         let place = self.order.iter().position(|other| later.contains(other));
         insert(&mut self.order, id, place.unwrap_or(usize::MAX));
+    }
+}
+
+/// What an outcome has touched in a pool's standings.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Touched {
+    /// The credentials whose standing may have changed.
+    pub standings: Vec<CredentialId>,
+    /// The credentials that have moved to the back, one after the other.
+    pub to_back: Vec<CredentialId>,
+    /// Whether the order has changed otherwise.
+    pub is_reordered: bool,
+}
+
+impl Touched {
+    /// Adds what a later outcome has touched.
+    #[cfg(feature = "file")]
+    pub(crate) fn add(&mut self, later: Self) {
+        self.standings.extend(later.standings);
+        self.to_back.extend(later.to_back);
+        self.is_reordered |= later.is_reordered;
     }
 }
 

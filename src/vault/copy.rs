@@ -37,6 +37,8 @@ impl VaultError {
             Self::Layer(error) => Self::Layer(error.to_string().into()),
             Self::Unsupported { request } => Self::Unsupported { request },
             Self::UnexpectedResponse => Self::UnexpectedResponse,
+            Self::Unreachable(error) => Self::Unreachable(error.to_string().into()),
+            Self::LeaseLost(id) => Self::LeaseLost(*id),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! A layer that adds the API key of an environment variable to a pool that has none stored.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -13,8 +14,8 @@ use tower_service::Service;
 
 use super::fair_lock::{FairLock, FairLockFuture};
 use super::{
-    Begun, Damage, RefreshLease, Replaced, Revision, StoredPool, VaultError, VaultRequest,
-    VaultResponse, check_kind, now,
+    Begun, Changes, Damage, OrderChange, RefreshLease, Replaced, Revision, StoredPool, VaultError,
+    VaultRequest, VaultResponse, check_kind, now,
 };
 use crate::BoxError;
 use crate::accessors::accessors;
@@ -194,6 +195,8 @@ enum Then {
     /// Merge these outcomes, and combine the two revisions. Not earlier: if the inner vault fails, the pool sends the
     /// outcomes again.
     Merge(Vec<Outcome>),
+    /// Combine the two revisions, unless this credential has changed since, or its place here may have.
+    Translate { changes: u64 },
 }
 
 struct Shared {
@@ -210,6 +213,8 @@ struct State {
     standing: Standing,
     /// The number of changes so far.
     changes: u64,
+    /// The last revisions that were given, oldest first.
+    given: VecDeque<Given>,
     /// The variable's value when it was last read.
     seen: Option<SecretString>,
     /// The secret in use as long as the variable has this value: the value, or a secret that has replaced it.
@@ -220,6 +225,37 @@ struct State {
     generation: Generation,
     /// The generation whose refresh began last, and when.
     begun: Option<(Generation, Timestamp)>,
+}
+
+/// A revision of the pool with this credential, and what it was made of.
+#[derive(Clone, Copy)]
+struct Given {
+    both: Revision,
+    inner: Revision,
+    changes: u64,
+}
+
+/// How many revisions are kept: those of the pools that are open and of a save or two.
+const GIVEN: usize = 16;
+
+impl State {
+    /// Returns the revision of the inner vault's pool together with this credential.
+    fn revision(&mut self, inner: Revision) -> Revision {
+        let changes = self.changes;
+        let is_same = |given: &&Given| given.inner == inner && given.changes == changes;
+        if let Some(given) = self.given.iter().rev().find(is_same) {
+            return given.both;
+        }
+        let digest = Sha256::digest([&inner.as_bytes()[..], &changes.to_be_bytes()].concat());
+        let mut bytes = [0; 16];
+        bytes.copy_from_slice(&digest[..16]);
+        let both = Revision::from_bytes(bytes);
+        if self.given.len() == GIVEN {
+            self.given.pop_front();
+        }
+        self.given.push_back(Given { both, inner, changes });
+        both
+    }
 }
 
 struct Current {
@@ -285,6 +321,10 @@ impl Shared {
         Some(Record { metadata, secret: secret.clone() })
     }
 
+    fn is_ours(&self, pool: &PoolKey, id: CredentialId) -> bool {
+        id == self.id && *pool == self.pool
+    }
+
     fn route(&self, request: VaultRequest) -> Route {
         match request {
             VaultRequest::Load(pool) if pool == self.pool => {
@@ -293,43 +333,57 @@ impl Shared {
             VaultRequest::Revision(pool) if pool == self.pool => {
                 Route::Inner { request: VaultRequest::Revision(pool), then: Then::Merge(Vec::new()) }
             }
-            VaultRequest::Record { pool, outcomes } if pool == self.pool => {
+            VaultRequest::Changes { pool, since } if pool == self.pool => {
+                let known = self.look().given.iter().rev().find(|given| given.both == since).copied();
+                match known {
+                    Some(given) => Route::Inner {
+                        request: VaultRequest::Changes { pool, since: given.inner },
+                        then: Then::Translate { changes: given.changes },
+                    },
+                    None => Route::Ready(Ok(VaultResponse::Changes(None))),
+                }
+            }
+            VaultRequest::Record { pool, outcomes, batch } if pool == self.pool => {
                 let (ours, others): (Vec<_>, Vec<_>) =
                     outcomes.into_iter().partition(|outcome| outcome.id == self.id);
                 let request = if others.is_empty() {
                     VaultRequest::Revision(pool)
                 } else {
-                    VaultRequest::Record { pool, outcomes: others }
+                    VaultRequest::Record { pool, outcomes: others, batch }
                 };
                 Route::Inner { request, then: Then::Merge(ours) }
             }
-            VaultRequest::Get { id } if id == self.id => {
+            VaultRequest::Get { pool, id } if self.is_ours(&pool, id) => {
                 Route::Ready(self.get(&self.look()).map(VaultResponse::Credential))
             }
             // There is no place to keep its attributes.
-            VaultRequest::ReplaceSecret { id, expected, secret, .. } if id == self.id => {
+            VaultRequest::ReplaceSecret { pool, id, expected, secret, .. }
+                if self.is_ours(&pool, id) =>
+            {
                 Route::Ready(self.replace(expected, secret).map(VaultResponse::Replaced))
             }
-            VaultRequest::BeginRefresh { id, expected } if id == self.id => {
+            VaultRequest::BeginRefresh { pool, id, expected } if self.is_ours(&pool, id) => {
                 Route::Ready(self.begin(expected).map(VaultResponse::Begun))
             }
             // No other process has this credential, so no wait is kept.
-            VaultRequest::RefreshFailed { id, .. } if id == self.id => {
+            VaultRequest::RefreshFailed { pool, id, .. } if self.is_ours(&pool, id) => {
                 self.look().begun = None;
                 Route::Ready(Ok(VaultResponse::Done))
             }
-            VaultRequest::LeaseRefresh { id } if id == self.id => match self.get(&self.look()) {
-                Ok(_) => Route::Lease,
-                Err(error) => Route::Ready(Err(error)),
-            },
+            VaultRequest::LeaseRefresh { pool, id } if self.is_ours(&pool, id) => {
+                match self.get(&self.look()) {
+                    Ok(_) => Route::Lease,
+                    Err(error) => Route::Ready(Err(error)),
+                }
+            }
             VaultRequest::Put(record) if record.metadata.id == self.id => {
                 Route::Ready(Err(VaultError::Exists(self.id)))
             }
-            VaultRequest::Relabel { id, .. }
-            | VaultRequest::Move { id, .. }
-            | VaultRequest::Remove { id }
-            | VaultRequest::Reseal { id, .. }
-                if id == self.id =>
+            VaultRequest::Relabel { pool, id, .. }
+            | VaultRequest::Move { pool, id, .. }
+            | VaultRequest::Remove { pool, id }
+            | VaultRequest::Reseal { pool, id, .. }
+                if self.is_ours(&pool, id) =>
             {
                 let variable = &self.variable;
                 let error = format!("it is the environment variable {variable}'s; change that instead");
@@ -358,11 +412,11 @@ impl Shared {
         let mut state = self.look();
         let record = self.get(&state)?;
         if record.metadata.generation != expected {
-            return Ok(Begun { record, unfinished: None, failed: None });
+            return Ok(Begun::new(record));
         }
         let before = state.begun.replace((expected, now()));
         let unfinished = before.filter(|(generation, _)| *generation == expected).map(|(_, at)| at);
-        Ok(Begun { record, unfinished, failed: None })
+        Ok(Begun { unfinished, ..Begun::new(record) })
     }
 
     fn finish(&self, response: VaultResponse, then: Then) -> Result<VaultResponse, VaultError> {
@@ -375,7 +429,23 @@ impl Shared {
                     state.changes += 1;
                 }
                 outcomes.iter().for_each(|outcome| state.standing.merge(&outcome.change));
-                Ok(VaultResponse::Revision(of_both(revision, &state)))
+                Ok(VaultResponse::Revision(state.revision(revision)))
+            }
+            (VaultResponse::Changes(inner), Then::Translate { changes }) => {
+                let mut state = self.look();
+                // A key that is stored or removed may take this credential's place, or give it back.
+                let is_same = |inner: &Changes| {
+                    state.changes == changes && inner.credentials.is_empty() && inner.removed.is_empty()
+                };
+                let mut inner = inner.filter(is_same);
+                if let Some(inner) = &mut inner {
+                    inner.revision = state.revision(inner.revision);
+                    if let OrderChange::Whole { order, preferred } = &mut inner.order {
+                        order.push(self.id);
+                        preferred.push(self.id);
+                    }
+                }
+                Ok(VaultResponse::Changes(inner))
             }
             _ => Err(VaultError::UnexpectedResponse),
         }
@@ -383,7 +453,7 @@ impl Shared {
 
     fn add_to(&self, pool: StoredPool) -> StoredPool {
         let StoredPool { mut credentials, mut standings, revision, mut damaged } = pool;
-        let state = self.look();
+        let mut state = self.look();
         let is_key = |kind| matches!(kind, Kind::Api | Kind::WellKnown);
         // A key that can't be read counts, too: another one must not be billed in its place.
         let has_key = credentials.iter().any(|stored| is_key(stored.metadata.kind))
@@ -394,11 +464,6 @@ impl Shared {
             standings.credentials.insert(self.id, state.standing.clone());
             credentials.push(credential);
         }
-        StoredPool::new(credentials, standings, of_both(revision, &state), damaged)
+        StoredPool::new(credentials, standings, state.revision(revision), damaged)
     }
-}
-
-/// Neither number ever falls, so their sum only stays the same if both do.
-fn of_both(revision: Revision, state: &State) -> Revision {
-    Revision::new(revision.get().wrapping_add(state.changes))
 }

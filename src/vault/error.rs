@@ -91,6 +91,11 @@ pub enum VaultError {
     },
     /// The vault's response does not belong to the request.
     UnexpectedResponse,
+    /// What keeps the vault's records, such as a database, can't be reached. Whether a change was made is not known.
+    Unreachable(BoxError),
+    /// The lease of a credential's refresh ended before the refresh began: its holder was stopped, or cut off from the vault.
+    /// No token was presented.
+    LeaseLost(CredentialId),
 }
 
 impl VaultError {
@@ -105,7 +110,9 @@ impl VaultError {
             | NetworkFileSystem { .. }
             | Io { .. }
             | Layer(_)
-            | UnexpectedResponse => true,
+            | UnexpectedResponse
+            | Unreachable(_)
+            | LeaseLost(_) => true,
             NotFound(_)
             | Exists(_)
             | LabelTaken(_)
@@ -182,6 +189,11 @@ impl fmt::Display for Described<'_> {
                 write!(f, "this vault does not do {request:?}; update its backend, or do without")
             }
             UnexpectedResponse => f.write_str("the vault's response does not belong to the request"),
+            Unreachable(error) => write!(f, "the vault can't be reached: {error}"),
+            LeaseLost(id) => write!(
+                f,
+                "the lease of credential {id} ended before its token was presented; another process may renew it now"
+            ),
         }
     }
 }
@@ -212,7 +224,7 @@ impl std::error::Error for VaultError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Io { source, .. } => Some(source),
-            Self::Layer(error) => error.source(),
+            Self::Layer(error) | Self::Unreachable(error) => error.source(),
             _ => None,
         }
     }

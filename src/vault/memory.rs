@@ -7,13 +7,17 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
+use tokio::sync::watch;
 use tokio::time::Instant;
 use tower_service::Service;
 
+use super::batch::MergedBatches;
 use super::fair_lock::{FairLock, FairLockFuture};
+use super::recent::{RecentChanges, Step};
 use super::{
-    Begun, FailedRefresh, Listing, RefreshLease, Replaced, Revision, StoredPool, VaultError,
-    VaultRequest, VaultResponse, check_kind, check_name, check_names, free_label, now,
+    BatchId, Begun, Changes, FailedRefresh, Listing, RefreshLease, Replaced, Revision, StoredPool,
+    VaultError, VaultRequest, VaultResponse, Watch, check_kind, check_name, check_names, free_label,
+    now,
 };
 use crate::clock::Timestamp;
 use crate::credential::{CredentialId, Generation, Metadata, PoolKey, Record, Secret};
@@ -86,23 +90,33 @@ impl<T: Clone + Send + Sync + 'static> Service<VaultRequest<T>> for MemoryVault<
             VaultRequest::Load(pool) => Ok(VaultResponse::Pool(state.load(&pool))),
             VaultRequest::List => Ok(VaultResponse::List(state.list())),
             VaultRequest::Put(record) => state.put(record).map(VaultResponse::Stored),
-            VaultRequest::Relabel { id, label } => state.relabel(id, label).map(VaultResponse::Stored),
-            VaultRequest::Move { id, place } => state.move_to(id, place).map(|()| VaultResponse::Done),
-            VaultRequest::Remove { id } => state.remove(id).map(|()| VaultResponse::Done),
-            VaultRequest::Get { id } => state.get(id).cloned().map(VaultResponse::Credential),
-            VaultRequest::ReplaceSecret { id, expected, secret, attributes } => {
+            VaultRequest::Relabel { pool, id, label } => {
+                state.relabel(&pool, id, label).map(VaultResponse::Stored)
+            }
+            VaultRequest::Move { pool, id, place } => {
+                state.move_to(&pool, id, place).map(|()| VaultResponse::Done)
+            }
+            VaultRequest::Remove { pool, id } => state.remove(&pool, id).map(|()| VaultResponse::Done),
+            VaultRequest::Get { pool, id } => {
+                state.get(&pool, id).cloned().map(VaultResponse::Credential)
+            }
+            VaultRequest::ReplaceSecret { pool, id, expected, secret, attributes } => {
                 let new = New { secret, attributes, generation: expected.next() };
-                state.swap(id, expected, new).map(VaultResponse::Replaced)
+                state.swap(&pool, id, expected, new).map(VaultResponse::Replaced)
             }
-            VaultRequest::Reseal { id, expected, secret } => {
+            VaultRequest::Reseal { pool, id, expected, secret } => {
                 let new = New { secret, attributes: None, generation: expected };
-                state.swap(id, expected, new).map(VaultResponse::Replaced)
+                state.swap(&pool, id, expected, new).map(VaultResponse::Replaced)
             }
-            VaultRequest::Record { pool, outcomes } => {
-                Ok(VaultResponse::Revision(state.record(&pool, &outcomes)))
+            VaultRequest::Record { pool, outcomes, batch } => {
+                Ok(VaultResponse::Revision(state.record(&pool, &outcomes, batch)))
             }
             VaultRequest::Revision(pool) => Ok(VaultResponse::Revision(state.revision(&pool))),
-            VaultRequest::LeaseRefresh { id } => match state.get(id) {
+            VaultRequest::Changes { pool, since } => {
+                Ok(VaultResponse::Changes(state.changes(&pool, since)))
+            }
+            VaultRequest::Watch(pool) => Ok(VaultResponse::Watch(Some(state.watch(&pool)))),
+            VaultRequest::LeaseRefresh { pool, id } => match state.get(&pool, id) {
                 Ok(_) => {
                     return MemoryFuture(Inner::Waiting(self.leases.lock(Leased::Credential(id))));
                 }
@@ -111,11 +125,11 @@ impl<T: Clone + Send + Sync + 'static> Service<VaultRequest<T>> for MemoryVault<
             VaultRequest::LeaseClient { client } => {
                 return MemoryFuture(Inner::Waiting(self.leases.lock(Leased::Client(client))));
             }
-            VaultRequest::BeginRefresh { id, expected } => {
-                state.begin_refresh(id, expected).map(VaultResponse::Begun)
+            VaultRequest::BeginRefresh { pool, id, expected } => {
+                state.begin_refresh(&pool, id, expected).map(VaultResponse::Begun)
             }
-            VaultRequest::RefreshFailed { id, expected, failed } => {
-                state.refresh_failed(id, expected, failed).map(|()| VaultResponse::Done)
+            VaultRequest::RefreshFailed { pool, id, expected, failed } => {
+                state.refresh_failed(&pool, id, expected, failed).map(|()| VaultResponse::Done)
             }
         };
         MemoryFuture(Inner::Ready(ready(response)))
@@ -170,19 +184,37 @@ struct State<T> {
 struct Pool {
     standings: Standings,
     labels: HashMap<Arc<str>, CredentialId>,
-    revision: u64,
+    /// The number of changes, which those that watch are told.
+    changes: watch::Sender<u64>,
+    recent: RecentChanges,
+    batches: MergedBatches,
+}
+
+impl Pool {
+    fn revision(&self) -> Revision {
+        Revision::new(*self.changes.borrow())
+    }
+
+    /// Makes a new revision, for a change.
+    fn changed(&mut self, step: Step) {
+        self.recent.push(self.revision(), step);
+        self.changes.send_modify(|changes| *changes += 1);
+    }
 }
 
 impl<T: Clone + 'static> State<T> {
-    fn get(&self, id: CredentialId) -> Result<&Record<T>, VaultError> {
-        self.records.get(&id).ok_or(VaultError::NotFound(id))
+    fn get(&self, pool: &PoolKey, id: CredentialId) -> Result<&Record<T>, VaultError> {
+        let record = self.records.get(&id).filter(|record| record.metadata.pool == *pool);
+        record.ok_or(VaultError::NotFound(id))
     }
 
-    /// Returns the pool for a change, at a new revision.
-    fn change(&mut self, key: &PoolKey) -> &mut Pool {
-        let pool = self.pools.entry(key.clone()).or_default();
-        pool.revision += 1;
-        pool
+    fn get_mut(&mut self, pool: &PoolKey, id: CredentialId) -> Result<&mut Record<T>, VaultError> {
+        let record = self.records.get_mut(&id).filter(|record| record.metadata.pool == *pool);
+        record.ok_or(VaultError::NotFound(id))
+    }
+
+    fn pool(&mut self, key: &PoolKey) -> &mut Pool {
+        self.pools.entry(key.clone()).or_default()
     }
 
     fn is_label_taken(&self, pool: &PoolKey, label: &str, except: CredentialId) -> bool {
@@ -191,7 +223,23 @@ impl<T: Clone + 'static> State<T> {
     }
 
     fn revision(&self, key: &PoolKey) -> Revision {
-        Revision::new(self.pools.get(key).map_or(0, |pool| pool.revision))
+        self.pools.get(key).map(Pool::revision).unwrap_or_default()
+    }
+
+    fn changes(&self, key: &PoolKey, since: Revision) -> Option<Changes<T>> {
+        let now = self.revision(key);
+        let Some(pool) = self.pools.get(key) else {
+            return (since == now).then(|| Changes::none(now));
+        };
+        let news = pool.recent.since(since, now)?;
+        let mut changes = news.changes(&pool.standings, now);
+        let records = news.records.iter().filter_map(|id| self.records.get(id));
+        changes.credentials = records.cloned().collect();
+        Some(changes)
+    }
+
+    fn watch(&mut self, key: &PoolKey) -> Watch {
+        Watch::of(self.pool(key).changes.subscribe())
     }
 
     fn load(&self, key: &PoolKey) -> StoredPool<T> {
@@ -220,40 +268,52 @@ impl<T: Clone + 'static> State<T> {
         }
         record.metadata.label = free_label(label, |label| self.is_label_taken(pool, label, *id));
         let metadata = record.metadata.clone();
-        let pool = self.change(&metadata.pool);
+        let pool = self.pool(&metadata.pool);
         pool.standings.push(metadata.id);
         pool.labels.insert(metadata.label.clone(), metadata.id);
+        pool.changed(Step::Added(metadata.id));
         self.records.insert(metadata.id, record);
         Ok(metadata)
     }
 
-    fn relabel(&mut self, id: CredentialId, label: Arc<str>) -> Result<Metadata, VaultError> {
+    fn relabel(
+        &mut self,
+        pool: &PoolKey,
+        id: CredentialId,
+        label: Arc<str>,
+    ) -> Result<Metadata, VaultError> {
         check_name("label", &label)?;
-        if self.is_label_taken(&self.get(id)?.metadata.pool, &label, id) {
+        self.get(pool, id)?;
+        if self.is_label_taken(pool, &label, id) {
             return Err(VaultError::LabelTaken(label));
         }
-        let record = self.records.get_mut(&id).ok_or(VaultError::NotFound(id))?;
+        let record = self.get_mut(pool, id)?;
         let before = std::mem::replace(&mut record.metadata.label, label);
         let metadata = record.metadata.clone();
-        let labels = &mut self.change(&metadata.pool).labels;
-        labels.remove(&before);
-        labels.insert(metadata.label.clone(), id);
+        let pool = self.pool(pool);
+        pool.labels.remove(&before);
+        pool.labels.insert(metadata.label.clone(), id);
+        pool.changed(Step::Record(id));
         Ok(metadata)
     }
 
-    fn move_to(&mut self, id: CredentialId, place: usize) -> Result<(), VaultError> {
-        let pool = self.get(id)?.metadata.pool.clone();
-        self.change(&pool).standings.move_to(id, place);
+    fn move_to(&mut self, pool: &PoolKey, id: CredentialId, place: usize) -> Result<(), VaultError> {
+        self.get(pool, id)?;
+        let pool = self.pool(pool);
+        pool.standings.move_to(id, place);
+        pool.changed(Step::Reordered);
         Ok(())
     }
 
-    fn remove(&mut self, id: CredentialId) -> Result<(), VaultError> {
-        let record = self.records.remove(&id).ok_or(VaultError::NotFound(id))?;
+    fn remove(&mut self, pool: &PoolKey, id: CredentialId) -> Result<(), VaultError> {
+        let label = self.get(pool, id)?.metadata.label.clone();
+        self.records.remove(&id);
         self.begun.remove(&id);
         self.failed.remove(&id);
-        let pool = self.change(&record.metadata.pool);
+        let pool = self.pool(pool);
         pool.standings.remove(id);
-        pool.labels.remove(&record.metadata.label);
+        pool.labels.remove(&label);
+        pool.changed(Step::Removed(id));
         Ok(())
     }
 
@@ -261,11 +321,12 @@ impl<T: Clone + 'static> State<T> {
     /// same secret, resealed.
     fn swap(
         &mut self,
+        pool: &PoolKey,
         id: CredentialId,
         expected: Generation,
         new: New<T>,
     ) -> Result<Replaced<T>, VaultError> {
-        let record = self.records.get_mut(&id).ok_or(VaultError::NotFound(id))?;
+        let record = self.get_mut(pool, id)?;
         check_kind(&record.metadata, &new.secret)?;
         if record.metadata.generation != expected {
             return Ok(Replaced::Conflict(record.clone()));
@@ -277,16 +338,20 @@ impl<T: Clone + 'static> State<T> {
         if new.generation != expected {
             record.metadata.generation = new.generation;
             record.metadata.updated_at = now();
-            let pool = record.metadata.pool.clone();
-            self.change(&pool);
+            self.pool(pool).changed(Step::Record(id));
         }
         Ok(Replaced::Swapped(new.generation))
     }
 
-    fn begin_refresh(&mut self, id: CredentialId, expected: Generation) -> Result<Begun<T>, VaultError> {
-        let record = self.get(id)?.clone();
+    fn begin_refresh(
+        &mut self,
+        pool: &PoolKey,
+        id: CredentialId,
+        expected: Generation,
+    ) -> Result<Begun<T>, VaultError> {
+        let record = self.get(pool, id)?.clone();
         if record.metadata.generation != expected {
-            return Ok(Begun { record, unfinished: None, failed: None });
+            return Ok(Begun::new(record));
         }
         let failed = self.failed.get(&id).filter(|(generation, ..)| *generation == expected);
         let failed = failed.map(|(_, until, failed)| FailedRefresh {
@@ -294,20 +359,21 @@ impl<T: Clone + 'static> State<T> {
             ..failed.clone()
         });
         if failed.as_ref().is_some_and(|failed| !failed.wait.is_zero()) {
-            return Ok(Begun { record, unfinished: None, failed });
+            return Ok(Begun { failed, ..Begun::new(record) });
         }
         let before = self.begun.insert(id, (expected, now()));
         let unfinished = before.filter(|(generation, _)| *generation == expected).map(|(_, at)| at);
-        Ok(Begun { record, unfinished, failed })
+        Ok(Begun { unfinished, failed, ..Begun::new(record) })
     }
 
     fn refresh_failed(
         &mut self,
+        pool: &PoolKey,
         id: CredentialId,
         expected: Generation,
         failed: FailedRefresh,
     ) -> Result<(), VaultError> {
-        if self.get(id)?.metadata.generation == expected {
+        if self.get(pool, id)?.metadata.generation == expected {
             let until = Instant::now() + failed.wait;
             self.begun.remove(&id);
             self.failed.insert(id, (expected, until, failed));
@@ -315,8 +381,10 @@ impl<T: Clone + 'static> State<T> {
         Ok(())
     }
 
-    fn record(&mut self, key: &PoolKey, outcomes: &[Outcome]) -> Revision {
-        let mut is_changed = false;
+    fn record(&mut self, key: &PoolKey, outcomes: &[Outcome], batch: BatchId) -> Revision {
+        if self.pools.get(key).is_some_and(|pool| pool.batches.contain(batch)) {
+            return self.revision(key);
+        }
         for outcome in outcomes {
             let record = self.records.get(&outcome.id);
             if record.is_none_or(|record| record.metadata.pool != *key) {
@@ -328,12 +396,12 @@ impl<T: Clone + 'static> State<T> {
             {
                 self.begun.remove(&outcome.id);
             }
-            self.pools.entry(key.clone()).or_default().standings.merge(outcome);
-            is_changed = true;
+            let pool = self.pool(key);
+            let touched = pool.standings.merge(outcome);
+            pool.changed(Step::Merged(touched));
         }
-        if is_changed {
-            self.change(key);
-        }
-        self.revision(key)
+        let pool = self.pool(key);
+        pool.batches.insert(batch);
+        pool.revision()
     }
 }

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::response::FailedRefresh;
+use super::batch::BatchId;
+use super::response::{FailedRefresh, Revision};
 use crate::credential::{CredentialId, Generation, PoolKey, Record, Secret};
 use crate::standing::Outcome;
 
@@ -22,6 +23,8 @@ pub enum VaultRequest<T = Secret> {
     /// Gives a credential another label; a label that is taken is an error. The response is
     /// [`Stored`](super::VaultResponse::Stored).
     Relabel {
+        /// The credential's pool.
+        pool: PoolKey,
         /// The credential.
         id: CredentialId,
         /// Its new label.
@@ -29,24 +32,33 @@ pub enum VaultRequest<T = Secret> {
     },
     /// Moves a credential to another place in its pool's order. The response is [`Done`](super::VaultResponse::Done).
     Move {
+        /// The credential's pool.
+        pool: PoolKey,
         /// The credential.
         id: CredentialId,
         /// The place, counted from 0; a place past the end means the last one.
         place: usize,
     },
-    /// Removes a credential and all that is known of it. The response is [`Done`](super::VaultResponse::Done).
+    /// Removes a credential and all that is known of it. A record that can't be read is removed even if the vault can't tell
+    /// its pool. The response is [`Done`](super::VaultResponse::Done).
     Remove {
+        /// The credential's pool.
+        pool: PoolKey,
         /// The credential.
         id: CredentialId,
     },
     /// Reads one credential. The response is [`Credential`](super::VaultResponse::Credential).
     Get {
+        /// The credential's pool.
+        pool: PoolKey,
         /// The credential.
         id: CredentialId,
     },
     /// Replaces a secret if the stored generation is the expected one. The new secret gets the next generation; its kind
     /// must be the stored one. Durable before the response, which is [`Replaced`](super::VaultResponse::Replaced).
     ReplaceSecret {
+        /// The credential's pool.
+        pool: PoolKey,
         /// The credential.
         id: CredentialId,
         /// The generation to replace.
@@ -61,6 +73,8 @@ pub enum VaultRequest<T = Secret> {
     /// no new revision, since nothing changes that a pool reads. Durable before the response, which is
     /// [`Replaced`](super::VaultResponse::Replaced).
     Reseal {
+        /// The credential's pool.
+        pool: PoolKey,
         /// The credential.
         id: CredentialId,
         /// The generation of the secret; nothing is stored if the stored generation is another one by now.
@@ -70,15 +84,21 @@ pub enum VaultRequest<T = Secret> {
     },
     /// Merges outcomes into a pool's standings. Outcomes of credentials that are gone are dropped. Never touches a secret.
     /// The response is [`Revision`](super::VaultResponse::Revision).
+    ///
+    /// A caller that gets no response, or an error, may send the same batch again: it counts once.
     Record {
         /// The pool.
         pool: PoolKey,
         /// The outcomes, in order.
         outcomes: Vec<Outcome>,
+        /// The name of this batch of outcomes.
+        batch: BatchId,
     },
     /// Leases a credential's refresh. The response, [`Lease`](super::VaultResponse::Lease), comes once no one else holds
     /// the lease.
     LeaseRefresh {
+        /// The credential's pool.
+        pool: PoolKey,
         /// The credential.
         id: CredentialId,
     },
@@ -93,6 +113,8 @@ pub enum VaultRequest<T = Secret> {
     /// response, which is [`Begun`](super::VaultResponse::Begun). A new secret deletes the note, and so does an outcome
     /// after which that generation [needs a sign-in](crate::standing::Health::NeedsSignIn).
     BeginRefresh {
+        /// The credential's pool.
+        pool: PoolKey,
         /// The credential.
         id: CredentialId,
         /// The generation to exchange; nothing is noted if the stored generation is another one by now.
@@ -102,6 +124,8 @@ pub enum VaultRequest<T = Secret> {
     /// endpoint again too early. Send this while the credential's refresh is leased. A new secret deletes the note. The
     /// response is [`Done`](super::VaultResponse::Done); if this fails, other processes find out by themselves.
     RefreshFailed {
+        /// The credential's pool.
+        pool: PoolKey,
         /// The credential.
         id: CredentialId,
         /// The generation whose exchange failed; nothing is noted if the stored generation is another one by now.
@@ -112,6 +136,18 @@ pub enum VaultRequest<T = Secret> {
     /// Reads a pool's revision; cheap enough to ask every second. The response is
     /// [`Revision`](super::VaultResponse::Revision).
     Revision(PoolKey),
+    /// Reads what has changed in a pool since a revision; as cheap as [`Revision`](Self::Revision) if nothing has. The
+    /// response is [`Changes`](super::VaultResponse::Changes): `None` if the vault does not know, and the pool must be
+    /// loaded.
+    Changes {
+        /// The pool.
+        pool: PoolKey,
+        /// The revision up to which the caller knows the pool.
+        since: Revision,
+    },
+    /// Asks to be told when a pool changes. The response is [`Watch`](super::VaultResponse::Watch): `None` if the vault
+    /// tells nobody, and the revision must be asked for now and then. The response comes at once; only its handle waits.
+    Watch(PoolKey),
 }
 
 impl<T> VaultRequest<T> {
@@ -133,6 +169,8 @@ impl<T> VaultRequest<T> {
             Self::BeginRefresh { .. } => "begin refresh",
             Self::RefreshFailed { .. } => "refresh failed",
             Self::Revision(_) => "revision",
+            Self::Changes { .. } => "changes",
+            Self::Watch(_) => "watch",
         }
     }
 }

@@ -4,7 +4,9 @@ use std::any::Any;
 use std::fmt;
 use std::time::Duration;
 
+use super::changes::Changes;
 use super::damage::Damage;
+use super::watch::Watch;
 use crate::clock::Timestamp;
 use crate::credential::{Generation, Metadata, Record, Secret};
 use crate::standing::Standings;
@@ -29,6 +31,10 @@ pub enum VaultResponse<T = Secret> {
     Begun(Begun<T>),
     /// A pool's revision.
     Revision(Revision),
+    /// What has changed in a pool; `None` if the vault does not know, and the pool must be loaded.
+    Changes(Option<Changes<T>>),
+    /// A handle that tells when a pool changes; `None` if the vault tells nobody.
+    Watch(Option<Watch>),
     /// The request is done; there is nothing else to say.
     Done,
 }
@@ -86,6 +92,7 @@ pub enum Replaced<T = Secret> {
 
 /// A refresh that has begun, or does not have to.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Begun<T = Secret> {
     /// The stored record. If its generation isn't the expected one, someone else has refreshed it already.
     pub record: Record<T>,
@@ -95,6 +102,16 @@ pub struct Begun<T = Secret> {
     /// The last exchange of this same generation, if it has [failed](super::VaultRequest::RefreshFailed). As long as a
     /// part of its wait is left, the refresh has not begun and nothing was noted.
     pub failed: Option<FailedRefresh>,
+    /// How long from now the refresh token may be presented; `None` without a limit. A lease over a network ends if its
+    /// holder is not heard of: a token that is presented later than that may have been presented by the next holder already.
+    pub present_within: Option<Duration>,
+}
+
+impl<T> Begun<T> {
+    /// Returns a refresh of which nothing else is known.
+    pub const fn new(record: Record<T>) -> Self {
+        Self { record, unfinished: None, failed: None, present_within: None }
+    }
 }
 
 /// An exchange that has failed without a verdict of the vendor's.
@@ -108,20 +125,25 @@ pub struct FailedRefresh {
     pub reason: String,
 }
 
-/// A number that grows whenever a pool has changed: a credential, a secret, the order or a cooldown. Only compare two
-/// revisions for equality: a vault may count changes or take a file's time.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Revision(u64);
+/// The state of a pool at a moment: it differs whenever the pool has changed, be it a credential, a secret, the order or a
+/// cooldown. It is opaque: two revisions are equal or not, and neither is later.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Revision([u8; 16]);
 
 impl Revision {
-    /// Returns the revision with this number.
+    /// Returns the revision with this number, for a vault that counts.
     pub const fn new(number: u64) -> Self {
-        Self(number)
+        Self((number as u128).to_be_bytes())
     }
 
-    /// Returns the number.
-    pub const fn get(self) -> u64 {
-        self.0
+    /// Returns the revision with these bytes.
+    pub const fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(bytes)
+    }
+
+    /// Returns the bytes of the revision.
+    pub const fn as_bytes(&self) -> &[u8; 16] {
+        &self.0
     }
 }
 

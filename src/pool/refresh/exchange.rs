@@ -7,12 +7,13 @@ use std::task::Poll;
 use std::time::Duration;
 
 use super::failure::Failure;
+use super::presenting::{Asked, Presenting};
 use super::put_back::PutBack;
 use super::renewal::{HoldOff, SHORTEST_LIFE};
 use super::stage::{RefreshStage, Refreshed, Running};
 use super::{RefreshError, Refresher};
 use crate::counters::RefreshOutcome;
-use crate::credential::{Credential, Generation, Metadata, Record, Secret};
+use crate::credential::{Credential, CredentialId, Generation, Metadata, Record, Secret};
 use crate::events::{EventKind, Numbers};
 use crate::patience::within;
 use crate::pool::{Lease, Pool};
@@ -119,7 +120,7 @@ impl Exchange {
             // process tries the old refresh token once more.
             let Metadata { id, generation, .. } = *self.credential();
             // If this fails, other processes find out by asking the vendor.
-            let _ = self.pool.vault().refresh_failed(id, generation, failed).await;
+            let _ = self.pool.vault().refresh_failed(self.pool.key(), id, generation, failed).await;
         }
     }
 
@@ -157,15 +158,15 @@ impl Exchange {
 
     /// Takes the leases, unless the pool is closed meanwhile.
     async fn lease(&self, refresher: &Refresher) -> Result<[Option<RefreshLease>; 2], Failure> {
-        let (vault, id) = (self.pool.vault(), self.credential().id);
-        let lock = refresher.lock_name(self.pool.key());
+        let (vault, pool, id) = (self.pool.vault(), self.pool.key(), self.credential().id);
+        let lock = refresher.lock_name(pool);
         let leases = async move {
             // Always in this order, so that no two wait for each other.
             let client = match lock {
                 Some(name) => Some(vault.lease_client(name).await?),
                 None => None,
             };
-            Ok([client, Some(vault.lease_refresh(id).await?)])
+            Ok([client, Some(vault.lease_refresh(pool, id).await?)])
         };
         let (mut leases, mut closing) = (pin!(leases), pin!(self.pool.closing()));
         std::future::poll_fn(|cx| match closing.as_mut().poll(cx) {
@@ -229,8 +230,8 @@ impl Exchange {
             return Err(verdict);
         }
         let known = self.credential().generation;
-        let Begun { record: stored, unfinished, failed } = match self.begin(known).await? {
-            begun if begun.record.metadata.generation > known => {
+        let (begun, presenting) = match self.begin(known).await? {
+            (begun, _) if begun.record.metadata.generation > known => {
                 let lease = self.adopt(&begun.record)?;
                 if !lease.lacks_token() {
                     return Ok(lease);
@@ -238,7 +239,7 @@ impl Exchange {
                 self.begin(begun.record.metadata.generation).await?
             }
             // An older vault has replaced the one that was loaded.
-            begun if begun.record.metadata.generation < known => {
+            (begun, _) if begun.record.metadata.generation < known => {
                 match self.pool.put_back(self.lease.slot(), begun.record).await? {
                     PutBack::Theirs(newer) => return self.take_over_theirs(&newer, true),
                     PutBack::Ours(stored) => self.begin(stored.metadata.generation).await?,
@@ -246,6 +247,7 @@ impl Exchange {
             }
             begun => begun,
         };
+        let Begun { record: stored, unfinished, failed, .. } = begun;
         if let Some(failed) = failed.clone() {
             let slot = self.lease.slot();
             self.pool.with_state(|state, _| state.slots[slot].renewal.have_failed(failed.in_a_row));
@@ -253,9 +255,15 @@ impl Exchange {
                 return Err(Failure::HeldOff(failed));
             }
         }
+        if !presenting.may() {
+            return Err(VaultError::LeaseLost(id).into());
+        }
         let now = self.pool.now();
         self.running(|running| running.presented_at = Some(now));
-        let exchanged = refresher.exchange(stored.clone()).await;
+        let exchanged = presenting.scope(refresher.exchange(stored.clone())).await;
+        if exchanged.is_err() && presenting.was_refused() {
+            return Err(VaultError::LeaseLost(id).into());
+        }
         match exchanged.map_err(|error| error.redacted(&stored.secret)) {
             Ok(secret) if secret.is_blank() => {
                 self.store_without_token(stored, secret, "the refresher has given an empty token").await
@@ -270,7 +278,7 @@ impl Exchange {
             }
             Err(RefreshError::Rejected { reason }) => {
                 // If somebody has renewed the token meanwhile, the verdict is void.
-                match vault.get(id).await {
+                match vault.get(self.pool.key(), id).await {
                     Ok(now) if now.metadata.generation > stored.metadata.generation => self.adopt(&now),
                     _ if unfinished.is_some() && stored.secret.refresh_token().is_some() => {
                         const CUT_OFF: &str =
@@ -310,11 +318,24 @@ impl Exchange {
     }
 
     /// Notes in the vault that the exchange begins, unless the pool is being closed and none will follow.
-    async fn begin(&self, expected: Generation) -> Result<Begun, Failure> {
+    async fn begin(&self, expected: Generation) -> Result<(Begun, Presenting), Failure> {
         if self.pool.is_closing() {
             return Err(Failure::Closing);
         }
-        Ok(self.pool.vault().begin_refresh(self.credential().id, expected).await?)
+        let asked = Asked::now();
+        let vault = self.pool.vault();
+        let begun = vault.begin_refresh(self.pool.key(), self.credential().id, expected).await?;
+        let presenting = Presenting::within(begun.present_within, asked);
+        Ok((begun, presenting))
+    }
+
+    async fn replace(
+        &self,
+        id: CredentialId,
+        expected: Generation,
+        secret: Secret,
+    ) -> Result<Replaced, VaultError> {
+        replace_as_it_came(self.pool.vault(), self.pool.key().clone(), id, expected, secret).await
     }
 
     /// Saves the new secret; only then is it used. The old refresh token is spent, so this retries until it succeeds,
@@ -324,7 +345,7 @@ impl Exchange {
         let mut backoff = BACKOFF.0;
         let mut tries = 0;
         loop {
-            match replace_as_it_came(self.pool.vault(), id, generation, secret.clone()).await {
+            match self.replace(id, generation, secret.clone()).await {
                 Ok(Replaced::Swapped(generation)) => {
                     let in_older_vault = old.metadata.generation < self.credential().generation;
                     let metadata = Metadata { generation, updated_at: self.pool.now(), ..old.metadata };

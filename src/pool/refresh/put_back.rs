@@ -6,7 +6,7 @@ use tokio::runtime::Handle;
 use crate::credential::{Credential, Metadata, Record};
 use crate::events::{EventKind, Numbers};
 use crate::pool::{Lease, Pool, SlotIndex};
-use crate::vault::{Replaced, StoredPool, VaultError, VaultExt, replace_as_it_came};
+use crate::vault::{Replaced, VaultError, VaultExt, replace_as_it_came};
 
 /// The credential in the vault after a newer secret was stored again.
 pub(super) enum PutBack {
@@ -18,8 +18,7 @@ pub(super) enum PutBack {
 
 impl Pool {
     /// Returns the leases whose secret is newer than the vault's.
-    pub(in crate::pool) fn newer_than(&self, stored: &StoredPool) -> Vec<Lease> {
-        let stored = &stored.credentials;
+    pub(in crate::pool) fn newer_than(&self, stored: &[Credential]) -> Vec<Lease> {
         self.with_state(|state, _| {
             let known = |record: &Credential| {
                 let lease = &state.slots[*state.by_id.get(&record.metadata.id)?].lease;
@@ -47,8 +46,8 @@ impl Pool {
 
     async fn put_back_leased(&self, lease: &Lease) -> Result<(), VaultError> {
         let (vault, id) = (self.vault(), lease.credential().id);
-        let _lease = vault.lease_refresh(id).await?;
-        let stored = self.vault().get(id).await?;
+        let _lease = vault.lease_refresh(self.key(), id).await?;
+        let stored = self.vault().get(self.key(), id).await?;
         self.put_back(lease.slot(), stored).await.map(drop)
     }
 
@@ -67,7 +66,8 @@ impl Pool {
         let Some(secret) = lease.secret().filter(|_| is_newer(&lease, &stored.metadata)) else {
             return Ok(PutBack::Theirs(stored));
         };
-        let replaced = replace_as_it_came(self.vault(), id, generation, secret.clone()).await?;
+        let pool = self.key().clone();
+        let replaced = replace_as_it_came(self.vault(), pool, id, generation, secret.clone()).await?;
         let credential = match replaced {
             Replaced::Conflict(theirs) => return Ok(PutBack::Theirs(theirs)),
             Replaced::Swapped(generation) => {

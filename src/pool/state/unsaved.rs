@@ -7,6 +7,7 @@ use crate::clock::Timestamp;
 use crate::pool::last_responses::LastResponses;
 use crate::pool::pick_index::SlotIndex;
 use crate::standing::{Change, Outcome};
+use crate::vault::BatchId;
 
 /// The credentials whose allowance is news to the vault.
 #[derive(Debug, Default)]
@@ -22,19 +23,23 @@ impl Allowances {
 }
 
 impl PoolState {
-    /// Takes the outcomes that are to be saved now.
+    /// Returns the batch of outcomes that is to be saved now: the one before, unless the vault has confirmed that.
     pub(in crate::pool) fn start_saving(
         &mut self,
         responses: &LastResponses,
         now: Timestamp,
-    ) -> Vec<Outcome> {
+    ) -> (Vec<Outcome>, BatchId) {
+        if self.journal.is_unconfirmed() {
+            return self.journal.start();
+        }
         self.allowances.saving = std::mem::take(&mut self.allowances.unsaved);
         let slots = self.allowances.saving.iter().map(|index| &self.slots[*index]);
         let allowances = slots.filter(|slot| slot.live).map(|slot| {
             let windows = slot.standing.allowance.clone();
             Outcome { id: slot.lease.credential().id, change: Change::Allowance { windows } }
         });
-        self.journal.start(unsaved_responses(&self.slots, responses, now).chain(allowances))
+        self.journal.take(unsaved_responses(&self.slots, responses, now).chain(allowances));
+        self.journal.start()
     }
 
     /// Records that the outcomes that were being saved are in the vault.
@@ -48,19 +53,14 @@ impl PoolState {
         }
     }
 
-    /// Keeps the outcomes that were being saved for another try.
-    pub(in crate::pool) fn keep_unsaved(&mut self) {
-        self.allowances.unsaved.append(&mut self.allowances.saving);
-        self.journal.put_back();
-    }
-
     /// Returns whether a last response or an allowance is later than the vault's.
     pub(in crate::pool) fn has_unsaved_responses(
         &self,
         responses: &LastResponses,
         now: Timestamp,
     ) -> bool {
-        !self.allowances.unsaved.is_empty()
+        self.journal.is_unconfirmed()
+            || !self.allowances.unsaved.is_empty()
             || unsaved_responses(&self.slots, responses, now).next().is_some()
     }
 }

@@ -23,9 +23,9 @@ impl Claim {
     /// Returns what a request claims; `None` if it only looks at one file.
     pub(super) fn of<T>(request: &VaultRequest<T>) -> Option<Self> {
         match request {
-            VaultRequest::Get { .. } | VaultRequest::Revision(_) => None,
+            VaultRequest::Get { .. } | VaultRequest::Revision(_) | VaultRequest::Watch(_) => None,
             VaultRequest::Record { pool, .. } => Some(Self::Pool(pool.clone())),
-            VaultRequest::LeaseRefresh { id } => Some(Self::Lease(*id)),
+            VaultRequest::LeaseRefresh { id, .. } => Some(Self::Lease(*id)),
             VaultRequest::LeaseClient { client } => Some(Self::Client(client.clone())),
             _ => Some(Self::Vault),
         }

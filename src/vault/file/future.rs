@@ -89,6 +89,7 @@ fn needs_keys(request: &VaultRequest) -> bool {
     matches!(
         request,
         VaultRequest::Load(_)
+            | VaultRequest::Changes { .. }
             | VaultRequest::Put(_)
             | VaultRequest::Get { .. }
             | VaultRequest::ReplaceSecret { .. }

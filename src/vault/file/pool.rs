@@ -16,6 +16,7 @@ use super::record::{Versioned, read_json};
 use crate::credential::{CredentialId, Kind, Metadata, PoolKey};
 use crate::standing::Standings;
 use crate::vault::disk::{self, FileId, ops};
+use crate::vault::recent::{News, RecentChanges};
 use crate::vault::{Damage, Revision, VaultError};
 
 /// The maximum number of bytes that are read at once. A log is compacted long before.
@@ -33,6 +34,7 @@ pub(super) struct Pool {
     log: Option<Log>,
     /// What cannot be read, and must not be changed by this process.
     trouble: Option<Trouble>,
+    recent: RecentChanges,
     /// Whether every record of this pool was read for its label, and only this process has changed one since.
     pub(super) is_reconciled: bool,
 }
@@ -45,6 +47,8 @@ struct Log {
     length: u64,
     /// How much of that is the snapshot, in bytes.
     snapshot: u64,
+    /// The revision of the snapshot.
+    begins_at: Option<Revision>,
     can_append: bool,
 }
 
@@ -67,7 +71,15 @@ const STANDINGS: &str = "the order, tiers, pauses and cooldowns of its accounts"
 
 impl Pool {
     pub(super) fn new(key: PoolKey, path: PathBuf) -> Self {
-        Self { key, path, state: State::default(), log: None, trouble: None, is_reconciled: false }
+        Self {
+            key,
+            path,
+            state: State::default(),
+            log: None,
+            trouble: None,
+            recent: RecentChanges::default(),
+            is_reconciled: false,
+        }
     }
 
     pub(super) fn standings(&self) -> &Standings {
@@ -76,6 +88,12 @@ impl Pool {
 
     pub(super) fn revision(&self) -> Revision {
         Revision::new(self.state.sequence)
+    }
+
+    /// Returns what has changed since a revision; `None` if that is not known, or a part of the log can't be read.
+    pub(super) fn news(&self, since: Revision) -> Option<News> {
+        let news = || self.recent.since(since, self.revision());
+        self.trouble.is_none().then(news).flatten()
     }
 
     pub(super) fn is_member(&self, id: CredentialId) -> bool {
@@ -227,10 +245,22 @@ impl Pool {
         self.state = State::default();
         self.log = None;
         self.trouble = None;
+        self.recent = RecentChanges::default();
         self.is_reconciled = false;
     }
 
+    /// Reads the log from its beginning: it is another file. A compacted log goes on from the state before.
     fn read_anew(&mut self) -> Result<(), VaultError> {
+        let (revision, mut recent) = (self.revision(), std::mem::take(&mut self.recent));
+        self.read_file()?;
+        if self.log.as_ref().is_some_and(|log| log.begins_at == Some(revision)) {
+            recent.append(std::mem::take(&mut self.recent));
+            self.recent = recent;
+        }
+        Ok(())
+    }
+
+    fn read_file(&mut self) -> Result<(), VaultError> {
         let (file, can_append) = match ops::open_append(&self.path) {
             Ok(file) => (file, true),
             // It may still be readable; a process that wants to change it is told why it cannot.
@@ -243,7 +273,8 @@ impl Pool {
             ops::file_metadata(&file, &self.path).map_err(disk::failed("read", &self.path))?;
         disk::check_plain(&self.path, &metadata)?;
         self.reset();
-        self.log = Some(Log { file, id: FileId::of(&metadata), length: 0, snapshot: 0, can_append });
+        let id = FileId::of(&metadata);
+        self.log = Some(Log { file, id, length: 0, snapshot: 0, begins_at: None, can_append });
         let read = self.read_first();
         if read.is_err() {
             // Next time it is read from its beginning, even if it is empty.
@@ -313,6 +344,7 @@ impl Pool {
                 }
                 if is_first && let Some(log) = &mut self.log {
                     log.snapshot = bytes.iter().position(|byte| *byte == b'\n').unwrap_or(0) as u64;
+                    log.begins_at = Some(Revision::new(line.sequence));
                 }
             }
             if let Entry::Member { id, label, .. } = &line.entry
@@ -321,9 +353,17 @@ impl Pool {
                 // Its writer may have died before the record had this label.
                 self.is_reconciled = false;
             }
-            self.state.apply(line);
+            self.apply(line);
         }
         Ok(())
+    }
+
+    fn apply(&mut self, line: Line) {
+        let before = self.revision();
+        match self.state.apply(line) {
+            Some(step) => self.recent.push(before, step),
+            None => self.recent = RecentChanges::default(),
+        }
     }
 
     /// Appends the entries to the log: all of them, or none if that fails. They outlive a killed process, and also a
@@ -352,7 +392,7 @@ impl Pool {
         }
         log.length += bytes.len() as u64;
         for line in lines {
-            self.state.apply(line);
+            self.apply(line);
         }
         Ok(())
     }
@@ -390,7 +430,8 @@ impl Pool {
                 ops::set_mode(&self.path, 0o600).map_err(failed("set the mode of"))?;
                 let metadata = ops::file_metadata(&file, &self.path).map_err(failed("read"))?;
                 let id = FileId::of(&metadata);
-                self.log = Some(Log { file, id, length: 0, snapshot: 0, can_append: true });
+                let begins_at = Some(self.revision());
+                self.log = Some(Log { file, id, length: 0, snapshot: 0, begins_at, can_append: true });
             }
         }
         if self.log.as_ref().is_some_and(|log| log.length == 0) {

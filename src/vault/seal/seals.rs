@@ -6,9 +6,10 @@ use std::sync::Arc;
 use super::blob::Sealed;
 use super::cipher::{Cipher, Shut};
 use super::rules::{Barred, Rules};
-use crate::credential::{Credential, CredentialId, Generation, Metadata, Record, Secret};
+use crate::credential::{Credential, CredentialId, Generation, Metadata, PoolKey, Record, Secret};
+use crate::secret::leaving_no_copy;
 use crate::vault::key::{KeyId, VaultKey};
-use crate::vault::{Begun, Replaced, VaultError, VaultRequest, VaultResponse};
+use crate::vault::{Begun, Changes, Replaced, VaultError, VaultRequest, VaultResponse};
 
 /// The last version of a seal that does not bind the attributes.
 const UNBOUND: u32 = 1;
@@ -41,7 +42,7 @@ pub(super) enum Request {
     /// As it is, with its secret sealed.
     Sealed(VaultRequest<Sealed>),
     /// After the stored record was read and opened.
-    Stored { id: CredentialId, then: Then },
+    Stored { pool: PoolKey, id: CredentialId, then: Then },
 }
 
 /// What follows once the stored record is open.
@@ -49,12 +50,11 @@ pub(super) enum Then {
     /// Sealing needs the metadata, which only the backend knows.
     Swap(Swap),
     /// A process that can't open the record has nothing to exchange, so it must not note that a refresh begins.
-    Begin { id: CredentialId, expected: Generation },
+    Begin { expected: Generation },
 }
 
 /// A [`VaultRequest::ReplaceSecret`] or [`VaultRequest::Reseal`] whose secret is not sealed yet.
 pub(super) struct Swap {
-    id: CredentialId,
     pub(super) expected: Generation,
     secret: Secret,
     attributes: Option<BTreeMap<String, String>>,
@@ -159,30 +159,34 @@ impl Seals {
                 let secret = self.cipher.seal(&metadata, &secret)?;
                 VaultRequest::Put(Record { metadata, secret })
             }
-            VaultRequest::ReplaceSecret { id, expected, secret, attributes } => {
-                let swap = Swap { id, expected, secret, attributes, is_new: true };
-                return Ok(Request::Stored { id, then: Then::Swap(swap) });
+            VaultRequest::ReplaceSecret { pool, id, expected, secret, attributes } => {
+                let swap = Swap { expected, secret, attributes, is_new: true };
+                return Ok(Request::Stored { pool, id, then: Then::Swap(swap) });
             }
-            VaultRequest::Reseal { id, expected, secret } => {
-                let swap = Swap { id, expected, secret, attributes: None, is_new: false };
-                return Ok(Request::Stored { id, then: Then::Swap(swap) });
+            VaultRequest::Reseal { pool, id, expected, secret } => {
+                let swap = Swap { expected, secret, attributes: None, is_new: false };
+                return Ok(Request::Stored { pool, id, then: Then::Swap(swap) });
             }
             VaultRequest::Load(pool) => VaultRequest::Load(pool),
             VaultRequest::List => VaultRequest::List,
-            VaultRequest::Relabel { id, label } => VaultRequest::Relabel { id, label },
-            VaultRequest::Move { id, place } => VaultRequest::Move { id, place },
-            VaultRequest::Remove { id } => VaultRequest::Remove { id },
-            VaultRequest::Get { id } => VaultRequest::Get { id },
-            VaultRequest::Record { pool, outcomes } => VaultRequest::Record { pool, outcomes },
-            VaultRequest::LeaseRefresh { id } => VaultRequest::LeaseRefresh { id },
-            VaultRequest::LeaseClient { client } => VaultRequest::LeaseClient { client },
-            VaultRequest::BeginRefresh { id, expected } => {
-                return Ok(Request::Stored { id, then: Then::Begin { id, expected } });
+            VaultRequest::Relabel { pool, id, label } => VaultRequest::Relabel { pool, id, label },
+            VaultRequest::Move { pool, id, place } => VaultRequest::Move { pool, id, place },
+            VaultRequest::Remove { pool, id } => VaultRequest::Remove { pool, id },
+            VaultRequest::Get { pool, id } => VaultRequest::Get { pool, id },
+            VaultRequest::Record { pool, outcomes, batch } => {
+                VaultRequest::Record { pool, outcomes, batch }
             }
-            VaultRequest::RefreshFailed { id, expected, failed } => {
-                VaultRequest::RefreshFailed { id, expected, failed }
+            VaultRequest::LeaseRefresh { pool, id } => VaultRequest::LeaseRefresh { pool, id },
+            VaultRequest::LeaseClient { client } => VaultRequest::LeaseClient { client },
+            VaultRequest::BeginRefresh { pool, id, expected } => {
+                return Ok(Request::Stored { pool, id, then: Then::Begin { expected } });
+            }
+            VaultRequest::RefreshFailed { pool, id, expected, failed } => {
+                VaultRequest::RefreshFailed { pool, id, expected, failed }
             }
             VaultRequest::Revision(pool) => VaultRequest::Revision(pool),
+            VaultRequest::Changes { pool, since } => VaultRequest::Changes { pool, since },
+            VaultRequest::Watch(pool) => VaultRequest::Watch(pool),
         };
         Ok(Request::Sealed(request))
     }
@@ -196,7 +200,8 @@ impl Seals {
         swap: Swap,
         was_bound: bool,
     ) -> Result<VaultRequest<Sealed>, VaultError> {
-        let Swap { id, expected, secret, attributes, is_new } = swap;
+        let Swap { expected, secret, attributes, is_new } = swap;
+        let (pool, id) = (metadata.pool.clone(), metadata.id);
         if is_new {
             metadata.generation = expected.next();
         }
@@ -209,9 +214,9 @@ impl Seals {
         };
         let secret = self.cipher.seal_as(version, &metadata, &secret)?;
         Ok(if is_new {
-            VaultRequest::ReplaceSecret { id, expected, secret, attributes }
+            VaultRequest::ReplaceSecret { pool, id, expected, secret, attributes }
         } else {
-            VaultRequest::Reseal { id, expected, secret }
+            VaultRequest::Reseal { pool, id, expected, secret }
         })
     }
 
@@ -231,14 +236,32 @@ impl Seals {
             VaultResponse::Replaced(Replaced::Swapped(generation)) => {
                 VaultResponse::Replaced(Replaced::Swapped(generation))
             }
-            VaultResponse::Begun(Begun { record, unfinished, failed }) => {
-                VaultResponse::Begun(Begun { record: self.open(record, observed)?, unfinished, failed })
+            VaultResponse::Begun(Begun { record, unfinished, failed, present_within }) => {
+                let record = self.open(record, observed)?;
+                VaultResponse::Begun(Begun { record, unfinished, failed, present_within })
             }
             VaultResponse::List(listing) => VaultResponse::List(listing),
             VaultResponse::Stored(metadata) => VaultResponse::Stored(metadata),
             VaultResponse::Lease(lease) => VaultResponse::Lease(lease),
             VaultResponse::Revision(revision) => VaultResponse::Revision(revision),
+            VaultResponse::Changes(changes) => {
+                VaultResponse::Changes(changes.and_then(|changes| self.open_changes(changes, observed)))
+            }
+            VaultResponse::Watch(watch) => VaultResponse::Watch(watch),
             VaultResponse::Done => VaultResponse::Done,
+        })
+    }
+
+    /// Opens the secrets of changes; `None` if one does not open.
+    fn open_changes(&self, changes: Changes<Sealed>, observed: &mut Observed) -> Option<Changes> {
+        let Changes { revision, credentials, removed, standings, order } = changes;
+        let mut opened = Changes { removed, standings, order, ..Changes::none(revision) };
+        leaving_no_copy(|| {
+            for Record { metadata, secret } in credentials {
+                let secret = self.try_open(&metadata, secret, observed).ok()?;
+                opened.credentials.push(Record { metadata, secret });
+            }
+            Some(opened)
         })
     }
 

@@ -1,9 +1,11 @@
 //! What every vault promises, whatever its backend: a test for each promise, over `VaultExt`.
 #![allow(dead_code, reason = "each file of tests uses a part")]
 
+mod changes;
 mod credentials;
 mod leases;
 mod new_secrets;
+mod other_pools;
 mod standings;
 
 use std::future::Future;
@@ -13,9 +15,11 @@ use tower_credentials::standing::{Change, Cooldown, Outcome, Reason};
 use tower_credentials::vault::{Vault, VaultExt};
 use tower_credentials::{Credential, CredentialId, PoolKey, Secret, Timestamp};
 
+pub(crate) use changes::*;
 pub(crate) use credentials::*;
 pub(crate) use leases::*;
 pub(crate) use new_secrets::*;
+pub(crate) use other_pools::*;
 pub(crate) use standings::*;
 
 pub(crate) const PLANTED: &str = "sk-planted-0123456789-abcdefghijklmnop";
@@ -41,6 +45,7 @@ macro_rules! every_promise {
             a_reset_restores_the_place_that_was_set_explicitly,
             remove_forgets_the_credential_and_its_standing,
             what_is_missing_is_not_found,
+            a_credential_of_another_pool_is_not_found_and_stays_as_it_is,
             a_new_secret_is_on_the_right_record_of_several,
             attributes_change_with_a_secret_alone,
             a_lost_race_for_a_new_secret_returns_what_is_stored,
@@ -63,6 +68,11 @@ macro_rules! every_promise {
             a_refresh_that_is_known_to_have_failed_is_not_unfinished,
             a_refresh_of_an_old_secret_does_not_begin,
             debug_shows_no_secret,
+            a_batch_that_is_sent_again_counts_once,
+            changes_lead_to_what_a_load_shows,
+            changes_of_another_pool_are_none,
+            changes_since_an_unknown_revision_are_not_known,
+            a_watch_tells_of_each_change_if_there_is_one,
         );
     };
     ($new:expr; $($promise:ident),* $(,)?) => {
@@ -118,7 +128,7 @@ pub(crate) async fn until(vault: &impl Vault, id: CredentialId) -> Option<u64> {
 }
 
 pub(crate) async fn token(vault: &impl Vault, id: CredentialId) -> String {
-    vault.get(id).await.unwrap().secret.token().expose().to_owned()
+    vault.get(&pool(), id).await.unwrap().secret.token().expose().to_owned()
 }
 
 pub(crate) fn poll_once<F: Future>(future: std::pin::Pin<&mut F>) -> Poll<F::Output> {

@@ -3,10 +3,10 @@
 use std::str::FromStr;
 
 use clap::Args;
-use tower_credentials::CredentialId;
 use tower_credentials::events::EventKind;
 use tower_credentials::vault::file::FileVault;
 use tower_credentials::vault::{VaultError, VaultExt};
+use tower_credentials::{CredentialId, PoolKey};
 
 use crate::account;
 use crate::context::Context;
@@ -49,7 +49,7 @@ impl Logout {
         let namespace = self.namespace.namespace.as_deref();
         let found = match account::find_all(context, &vault, &self.account, namespace).await {
             Ok(found) => found,
-            Err(failure) => return self.remove_damaged(&vault, failure).await,
+            Err(failure) => return self.remove_record(&vault, failure).await,
         };
         let names = account::names(&found);
         if found.len() > 1 && !self.all {
@@ -59,7 +59,7 @@ impl Logout {
         }
         self.ask(&names).await?;
         for credential in &found {
-            match vault.remove(credential.id).await {
+            match vault.remove(&credential.pool, credential.id).await {
                 // Another process has removed it.
                 Ok(()) | Err(VaultError::NotFound(_)) => {}
                 Err(error) => return Err(error.into()),
@@ -72,10 +72,15 @@ impl Logout {
         Ok(Exit::Done)
     }
 
-    /// Removes a record that can't be read, and so is in no list.
-    async fn remove_damaged(&self, vault: &FileVault, failure: Failure) -> Result<Exit, Failure> {
+    /// Removes a record by its whole id alone: it can't be read, and so is in no list, or it is in another namespace.
+    async fn remove_record(&self, vault: &FileVault, failure: Failure) -> Result<Exit, Failure> {
         let Ok(id) = CredentialId::from_str(&self.account) else { return Err(failure) };
-        match vault.get(id).await {
+        // A record that can be read is in a namespace that was not searched.
+        let listed = vault.list().await.unwrap_or_default().credentials;
+        let readable = listed.into_iter().find(|credential| credential.id == id);
+        // Nothing says the pool of one that can't be read, and the vault does not ask for that.
+        let pool = readable.map_or_else(|| PoolKey::new("unknown"), |credential| credential.pool);
+        match vault.get(&pool, id).await {
             Err(VaultError::NotFound(_)) => return Err(failure),
             // Damage that the list has was reported when the list was read.
             Err(VaultError::Damaged(damage)) => {
@@ -87,7 +92,7 @@ impl Logout {
             _ => {}
         }
         self.ask(&format!("the record {id}")).await?;
-        vault.remove(id).await?;
+        vault.remove(&pool, id).await?;
         output::say(format_args!("Removed the record {id}"));
         forget(vault, &[id]).await;
         Ok(Exit::Done)

@@ -4,8 +4,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::credential::{CredentialId, Kind, PoolKey};
-use crate::standing::Standings;
+use crate::standing::{Standings, Touched};
 use crate::vault::file::log::{Entry, FORMAT, Line, Snapshot};
+use crate::vault::recent::Step;
 
 /// A pool's state: the result of the lines of its log that were read.
 #[derive(Debug, Default)]
@@ -46,9 +47,10 @@ impl State {
         Line { sequence: self.sequence, entry: Entry::Snapshot(snapshot) }
     }
 
-    pub(in crate::vault::file) fn apply(&mut self, line: Line) {
+    /// Applies a line. Returns the change that it makes; `None` for a snapshot, which says the whole state.
+    pub(in crate::vault::file) fn apply(&mut self, line: Line) -> Option<Step> {
         self.sequence = line.sequence;
-        match line.entry {
+        let step = match line.entry {
             Entry::Snapshot(snapshot) => {
                 self.standings = snapshot.standings;
                 self.standings.complete();
@@ -56,27 +58,40 @@ impl State {
                 let mut known = |id| Member { label: labels.remove(id), kind: kinds.get(id).copied() };
                 self.has_removed = false;
                 self.members = self.standings.order.iter().map(|id| (*id, known(id))).collect();
+                return None;
             }
-            Entry::Outcomes(outcomes) => outcomes.iter().for_each(|outcome| {
-                self.admit(outcome.id, Member::default());
-                self.standings.merge(outcome);
-            }),
-            Entry::Member { id, label, kind } => self.admit(id, Member { label: Some(label), kind }),
+            Entry::Outcomes(outcomes) => {
+                let mut touched = Touched::default();
+                for outcome in &outcomes {
+                    touched.is_reordered |= self.admit(outcome.id, Member::default());
+                    touched.add(self.standings.merge(outcome));
+                }
+                Step::Merged(touched)
+            }
+            Entry::Member { id, label, kind } => {
+                match self.admit(id, Member { label: Some(label), kind }) {
+                    true => Step::Added(id),
+                    false => Step::Record(id),
+                }
+            }
             Entry::Moved { id, place } => {
                 self.admit(id, Member::default());
                 self.standings.move_to(id, place);
+                Step::Reordered
             }
             Entry::Removed(id) => {
                 self.has_removed = true;
                 self.members.remove(&id);
                 self.standings.remove(id);
+                Step::Removed(id)
             }
-            Entry::Touched(_) => {}
-        }
+            Entry::Touched(id) => Step::Record(id),
+        };
+        Some(step)
     }
 
-    /// Makes it a member if it is not one: the line that made it one may be damaged.
-    fn admit(&mut self, id: CredentialId, Member { label, kind }: Member) {
+    /// Makes it a member if it is not one: the line that made it one may be damaged. Returns whether it was none.
+    fn admit(&mut self, id: CredentialId, Member { label, kind }: Member) -> bool {
         let is_new = !self.members.contains_key(&id);
         let known = self.members.entry(id).or_default();
         if label.is_some() {
@@ -87,5 +102,6 @@ impl State {
         if is_new {
             self.standings.push(id);
         }
+        is_new
     }
 }

@@ -9,7 +9,7 @@ use crate::vault::file::busy::Stopped;
 use crate::vault::file::damage::as_damage;
 use crate::vault::file::lock::Held;
 use crate::vault::seal::Sealed;
-use crate::vault::{Damage, Listing, StoredPool, VaultError};
+use crate::vault::{Changes, Damage, Listing, Revision, StoredPool, VaultError};
 
 /// Pools by their keys, in order.
 type Pools = Vec<(PoolKey, StoredPool<Sealed>)>;
@@ -84,6 +84,38 @@ impl Store {
         };
         sort(&mut credentials, &standings, |record| &record.metadata);
         Ok(StoredPool::new(credentials, standings, pool.revision(), damaged))
+    }
+
+    /// Returns what has changed in a pool since a revision; `None` if the pool must be loaded for that.
+    pub(super) fn changes(
+        &self,
+        key: &PoolKey,
+        since: Revision,
+    ) -> Result<Option<Changes<Sealed>>, Stopped> {
+        let files = self.pool(key);
+        {
+            let mut pool = files.pool();
+            pool.refresh()?;
+            let Some(news) = pool.news(since) else { return Ok(None) };
+            if news.records.is_empty() {
+                return Ok(Some(news.changes(pool.standings(), pool.revision())));
+            }
+        }
+        // The log tells of a record before it changes, so the record is read once that is done.
+        let _vault = self.lock.take_to_read()?;
+        let mut pool = files.pool();
+        pool.refresh()?;
+        let Some(news) = pool.news(since) else { return Ok(None) };
+        let mut changes = news.changes(pool.standings(), pool.revision());
+        for id in news.records {
+            match self.records.get(id) {
+                Ok(record) if record.metadata.pool == *key => changes.credentials.push(record),
+                // Its writer has died before it was there.
+                Ok(_) | Err(VaultError::NotFound(_)) => changes.removed.push(id),
+                Err(_) => return Ok(None),
+            }
+        }
+        Ok(Some(changes))
     }
 
     pub(super) fn list(&self) -> Result<Listing, Stopped> {

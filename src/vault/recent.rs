@@ -1,0 +1,125 @@
+//! The last changes of a pool, from which a vault says what is new since a revision.
+
+use std::collections::{HashSet, VecDeque};
+
+use super::changes::{Changes, OrderChange};
+use super::response::Revision;
+use crate::credential::CredentialId;
+use crate::standing::{Standings, Touched};
+
+/// How many changes are kept.
+const KEPT: usize = 1024;
+
+/// One change.
+#[derive(Clone, Debug)]
+pub(crate) enum Step {
+    /// Outcomes were merged.
+    Merged(Touched),
+    /// A record was added.
+    Added(CredentialId),
+    /// A record has changed: its secret, its label or its attributes.
+    Record(CredentialId),
+    /// A credential was removed.
+    Removed(CredentialId),
+    /// A person has changed the order.
+    Reordered,
+}
+
+/// The last changes of a pool, with the revision before each.
+#[derive(Debug, Default)]
+pub(crate) struct RecentChanges {
+    steps: VecDeque<(Revision, Step)>,
+}
+
+/// What has changed since a revision.
+#[derive(Debug, Default)]
+pub(crate) struct News {
+    standings: HashSet<CredentialId>,
+    pub(crate) records: HashSet<CredentialId>,
+    pub(crate) removed: HashSet<CredentialId>,
+    to_back: Vec<CredentialId>,
+    is_reordered: bool,
+}
+
+impl RecentChanges {
+    /// Adds a change that was made to the pool at this revision.
+    pub(crate) fn push(&mut self, before: Revision, step: Step) {
+        if self.steps.len() == KEPT {
+            self.steps.pop_front();
+        }
+        self.steps.push_back((before, step));
+    }
+
+    /// Adds changes that follow these.
+    #[cfg(feature = "file")]
+    pub(crate) fn append(&mut self, later: Self) {
+        later.steps.into_iter().for_each(|(before, step)| self.push(before, step));
+    }
+
+    /// Returns what has changed since a revision, if that is known. `now` is the revision after the last change.
+    pub(crate) fn since(&self, since: Revision, now: Revision) -> Option<News> {
+        let mut news = News::default();
+        if since == now {
+            return Some(news);
+        }
+        let first = self.steps.iter().rposition(|(before, _)| *before == since)?;
+        self.steps.range(first..).for_each(|(_, step)| news.add(step));
+        Some(news)
+    }
+}
+
+impl News {
+    fn add(&mut self, step: &Step) {
+        match step {
+            Step::Merged(touched) => {
+                self.standings.extend(&touched.standings);
+                self.to_back.extend(&touched.to_back);
+                self.is_reordered |= touched.is_reordered;
+            }
+            Step::Added(id) => {
+                self.removed.remove(id);
+                self.records.insert(*id);
+                self.standings.insert(*id);
+                self.is_reordered = true;
+            }
+            Step::Record(id) => {
+                self.records.insert(*id);
+                // A new secret voids a verdict on the old one.
+                self.standings.insert(*id);
+            }
+            Step::Removed(id) => {
+                self.records.remove(id);
+                self.standings.remove(id);
+                self.removed.insert(*id);
+            }
+            Step::Reordered => self.is_reordered = true,
+        }
+    }
+
+    /// Returns the changes of standings and of the order. The caller adds the records.
+    pub(crate) fn changes<T>(&self, standings: &Standings, revision: Revision) -> Changes<T> {
+        let standing = |id| standings.credentials.get(id).cloned().unwrap_or_default();
+        Changes {
+            standings: self.standings.iter().map(|id| (*id, standing(id))).collect(),
+            removed: self.removed.iter().copied().collect(),
+            order: self.order(standings),
+            ..Changes::none(revision)
+        }
+    }
+
+    /// Returns how the order has changed, which is this now.
+    fn order(&self, standings: &Standings) -> OrderChange {
+        if self.is_reordered {
+            return OrderChange::Whole {
+                order: standings.order.clone(),
+                preferred: standings.preferred.clone(),
+            };
+        }
+        // Only the last move of each counts.
+        let mut seen = HashSet::new();
+        let last = self.to_back.iter().rev().filter(|id| seen.insert(**id));
+        let mut to_back: Vec<_> = last.copied().filter(|id| !self.removed.contains(id)).collect();
+        to_back.reverse();
+        OrderChange::ToBack(to_back)
+    }
+}
