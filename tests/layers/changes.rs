@@ -1,6 +1,7 @@
 //! What others change in the vault is applied without reading the whole pool again, as soon as the vault tells of it.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 
 use proptest::prelude::*;
@@ -72,7 +73,7 @@ async fn a_vault_that_tells_of_changes_is_heeded_at_once() {
 
 /// A vault whose response to each first save is lost.
 #[derive(Clone)]
-struct Lossy(MemoryVault, Arc<std::sync::atomic::AtomicUsize>);
+struct Lossy(MemoryVault, Arc<AtomicUsize>);
 
 impl Service<VaultRequest> for Lossy {
     type Response = VaultResponse;
@@ -85,7 +86,7 @@ impl Service<VaultRequest> for Lossy {
 
     fn call(&mut self, request: VaultRequest) -> Self::Future {
         let is_save = matches!(request, VaultRequest::Record { .. });
-        let is_lost = is_save && self.1.fetch_add(1, std::sync::atomic::Ordering::Relaxed) % 2 == 0;
+        let is_lost = is_save && self.1.fetch_add(1, Ordering::Relaxed).is_multiple_of(2);
         let response = self.0.call(request);
         Box::pin(async move {
             let response = response.await;
