@@ -238,6 +238,10 @@ fn unreadable(
         let (vault, is_unreadable) = (vault.clone(), is_unreadable.clone());
         async move {
             let mut response = vault.oneshot(request).await?;
+            // A vault that can't read a record that has changed has the pool loaded.
+            if let VaultResponse::Changes(changes) = &mut response {
+                changes.take_if(|_| is_unreadable.load(Ordering::SeqCst));
+            }
             if let VaultResponse::Pool(pool) = &mut response
                 && is_unreadable.load(Ordering::SeqCst)
             {

@@ -34,14 +34,20 @@ fn conditions() -> Vec<Condition> {
     ]
 }
 
-fn requests(store: &Store) -> Vec<VaultRequest<Sealed>> {
+/// Returns the pool and the id of a record.
+fn first(store: &Store) -> (PoolKey, CredentialId) {
     let id = store.record_ids().unwrap()[0];
+    (store.get(id).unwrap().metadata.pool, id)
+}
+
+fn requests(store: &Store) -> Vec<VaultRequest<Sealed>> {
+    let (of, id) = first(store);
     let pool = pool();
     vec![
         VaultRequest::List,
         VaultRequest::Load(pool.clone()),
         VaultRequest::Load(PoolKey::new("other")),
-        VaultRequest::Get { pool: pool.clone(), id },
+        VaultRequest::Get { pool: of, id },
         VaultRequest::Revision(pool),
     ]
 }
@@ -331,8 +337,8 @@ fn a_pending_change_does_not_overwrite_what_others_have_written_since() {
 fn no_refresh_begins_whose_result_could_not_be_stored() {
     let case = Case::put();
     let begin = |store: &Store| {
-        let id = store.record_ids().unwrap()[0];
-        store.call(&VaultRequest::BeginRefresh { pool: pool(), id, expected: Generation::FIRST })
+        let (pool, id) = first(store);
+        store.call(&VaultRequest::BeginRefresh { pool, id, expected: Generation::FIRST })
     };
     for how in WAYS {
         let copy = case.copy();
