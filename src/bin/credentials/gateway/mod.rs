@@ -8,7 +8,7 @@
 //!   `settings`: the table `[serve]`.
 //! - this file: a request, from the client to the response.
 //! - `rules`: which route a request takes. `route`: a path, and the layers over the client to its upstream.
-//! - `forward`: what is sent on. `body`: the bodies. `websocket`: what follows a 101.
+//! - `forward`: what is sent on. `body`: the bodies. `websocket`: what follows a 101. `threads`: where requests are served.
 //! - `admin`, `page`, `events` and `metrics`: the state of the accounts.
 //! - `conversation`: which account a request belongs to. `fields`: what its body says about that.
 //! - `guard`, `clients`, `token`: who may use it. `responses`: what it says itself. `access`: what it notes. `under_way`: how
@@ -39,6 +39,7 @@ mod rules;
 mod server;
 mod settings;
 mod stored;
+mod threads;
 mod tls;
 mod token;
 mod tools;
@@ -78,6 +79,7 @@ pub(crate) use rules::Rules;
 pub(crate) use server::{Listener, Server};
 pub(crate) use settings::ServeSettings;
 pub(crate) use stored::{ClientsFile, Stamp};
+pub(crate) use threads::Threads;
 pub(crate) use tls::{CertificateFiles, Named, Tls};
 pub(crate) use token::{PLACEHOLDER, TokenHash, generate as generate_token, is_gateway_token};
 pub(crate) use tools::{Value, proxy_url, variables};
