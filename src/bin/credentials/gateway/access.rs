@@ -206,9 +206,9 @@ impl Seen {
     }
 
     /// Another piece of the response passes.
-    pub(super) fn sent(&mut self, piece: &[u8]) {
+    pub(super) fn sent(&mut self, piece: &[u8], is_last: bool) {
         self.note(|entry| entry.bytes += piece.len() as u64);
-        self.search.take_if(|search| !search.look(piece));
+        self.search.take_if(|search| !search.look(piece, is_last));
     }
 
     /// What has passed over a WebSocket or a tunnel.
