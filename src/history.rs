@@ -103,7 +103,7 @@ impl History {
     /// Records a pool's events from now on, until the [`Recording`] is closed, or the pool and its clones are dropped. Must
     /// be called within a tokio runtime with time enabled.
     pub fn record(&self, pool: &Pool) -> Recording {
-        Recording::begin(self.files.clone(), pool.events())
+        Recording::begin(self.files.clone(), pool)
     }
 
     /// Appends events that are no pool's, such as what a person has done to accounts. Waits for other writers, up to a

@@ -82,6 +82,15 @@ impl Cases {
         self.0.push(Case { client, stack, bare, send: Rc::new(move || Box::pin(send())) });
     }
 
+    /// Through a bare proxy, ours, and nginx.
+    fn gateways(&mut self, [bare, ours]: [&Proxy; 2], nginx: Option<&Proxy>) {
+        self.hyper("gateway", BARE, &request_to(bare.base()), client());
+        self.hyper("gateway", OURS, &request_to(ours.base()), client());
+        if let Some(nginx) = nginx {
+            self.hyper("gateway", "nginx", &request_to(nginx.base()), client());
+        }
+    }
+
     /// Over hyper-util's client.
     fn hyper<S>(
         &mut self,
@@ -195,10 +204,13 @@ pub(crate) async fn cases(
         client.execute(request)
     });
 
-    cases.hyper("gateway", BARE, &request_to(bare_proxy.base()), client());
-    cases.hyper("gateway", OURS, &request_to(gateway.base()), client());
-    if let Some(nginx) = nginx {
-        cases.hyper("gateway", "nginx", &request_to(nginx.base()), client());
-    }
+    cases.gateways([bare_proxy, gateway], nginx);
+    cases.0
+}
+
+/// The cases of the proxies alone.
+pub(crate) fn of_gateways(proxies: [&Proxy; 2], nginx: Option<&Proxy>) -> Vec<Case> {
+    let mut cases = Cases::default();
+    cases.gateways(proxies, nginx);
     cases.0
 }

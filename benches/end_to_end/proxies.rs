@@ -58,6 +58,7 @@ impl Proxy {
         vault.put(credential).await.expect("a vault that stores");
         let mut command = Command::new(env!("CARGO_BIN_EXE_credentials"));
         command.args(["serve", "--open", "--access-log", "off", "--listen", "127.0.0.1:0"]);
+        command.args(["--max-connections", "20000"]);
         command.env_clear().env("HOME", home.path());
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut process = command.spawn().expect("a process");
@@ -110,6 +111,13 @@ impl Proxy {
 
     pub(crate) fn base(&self) -> &str {
         &self.base
+    }
+
+    /// Returns where it listens, and the path before that of requests.
+    pub(crate) fn address_and_path(&self) -> (String, String) {
+        let base: http::Uri = self.base.parse().expect("a URI");
+        let address = base.authority().expect("an authority").to_string();
+        (address, base.path().trim_end_matches('/').to_owned())
     }
 }
 

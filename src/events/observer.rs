@@ -3,7 +3,7 @@
 use std::fmt;
 use std::num::{NonZeroU32, NonZeroU64};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use tokio::sync::broadcast;
 
@@ -11,6 +11,9 @@ use super::{Event, EventKind, EventStream, Numbers, log};
 use crate::clock::{Clock, Timestamp};
 
 type Observe = dyn Fn(&Event) + Send + Sync;
+
+/// Makes of an event the one that a stream gets, if it gets one.
+type Sieve = dyn Fn(&Event) -> Option<Event> + Send + Sync;
 
 /// The most events that are kept for slow readers, whatever the setting: some fifteen megabytes.
 const MOST_KEPT: usize = 1 << 16;
@@ -23,6 +26,8 @@ pub(crate) struct Observer {
     kept: NonZeroU32,
     /// Created with the first stream.
     sender: OnceLock<broadcast::Sender<Event>>,
+    /// The senders of the streams with a sieve.
+    sieved: RwLock<Vec<(Box<Sieve>, broadcast::Sender<Event>)>>,
     requests: AtomicU64,
 }
 
@@ -33,6 +38,7 @@ impl Default for Observer {
             streams: Arc::default(),
             kept: const { NonZeroU32::new(1024).unwrap() },
             sender: OnceLock::new(),
+            sieved: RwLock::default(),
             requests: AtomicU64::new(0),
         }
     }
@@ -50,9 +56,28 @@ impl Observer {
 
     /// Begins a stream of the events from now on.
     pub(crate) fn stream(&self, clock: Clock) -> EventStream {
-        let kept = usize::try_from(self.kept.get()).unwrap_or(MOST_KEPT).min(MOST_KEPT);
-        let sender = self.sender.get_or_init(|| broadcast::Sender::new(kept));
+        let sender = self.sender.get_or_init(|| self.sender());
         EventStream::new(sender.subscribe(), self.streams.clone(), clock)
+    }
+
+    /// Begins a stream of what a sieve makes of the events from now on. The sieve runs where an event happens, so that the
+    /// reader is not woken for one that it does not get: each request has some.
+    pub(crate) fn sieved(
+        &self,
+        clock: Clock,
+        sieve: impl Fn(&Event) -> Option<Event> + Send + Sync + 'static,
+    ) -> EventStream {
+        let sender = self.sender();
+        let stream = EventStream::new(sender.subscribe(), self.streams.clone(), clock);
+        let mut sieved = self.sieved.write().unwrap_or_else(PoisonError::into_inner);
+        sieved.retain(|(_, sender)| sender.receiver_count() > 0);
+        sieved.push((Box::new(sieve), sender));
+        stream
+    }
+
+    fn sender(&self) -> broadcast::Sender<Event> {
+        let kept = usize::try_from(self.kept.get()).unwrap_or(MOST_KEPT).min(MOST_KEPT);
+        broadcast::Sender::new(kept)
     }
 
     #[inline]
@@ -88,10 +113,19 @@ impl Observer {
         if let Some(observe) = &self.observe {
             observe(&event);
         }
-        if self.streams.load(Ordering::Relaxed) > 0
-            && let Some(sender) = self.sender.get()
-        {
-            // Fails only if the last stream has just ended.
+        if self.streams.load(Ordering::Relaxed) == 0 {
+            return;
+        }
+        for (sieve, sender) in &*self.sieved.read().unwrap_or_else(PoisonError::into_inner) {
+            if sender.receiver_count() > 0
+                && let Some(event) = sieve(&event)
+            {
+                // Fails only if the stream has just ended.
+                let _ = sender.send(event);
+            }
+        }
+        if let Some(sender) = self.sender.get() {
+            // Fails if no stream is left.
             let _ = sender.send(event);
         }
     }
@@ -100,5 +134,42 @@ impl Observer {
 impl fmt::Debug for Observer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(if self.observe.is_some() { "Observer(set)" } else { "Observer(none)" })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+    use std::sync::atomic::AtomicBool;
+    use std::task::{Context, Wake};
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Woken(AtomicBool);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn a_reader_with_a_sieve_is_woken_by_what_it_gets_alone() {
+        let observer = Observer::default();
+        let is_lost = |event: &Event| matches!(event.kind, EventKind::Lost { .. });
+        let mut stream =
+            observer.sieved(Clock::system(), move |event| is_lost(event).then(|| event.clone()));
+        let woken = Arc::new(Woken::default());
+        let waker = woken.clone().into();
+        let mut next = pin!(stream.next());
+        assert!(next.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+        let now = Clock::system().now();
+        observer.emit(now, Numbers::NONE, EventKind::Saved { outcomes: 1 });
+        assert!(!woken.0.load(Ordering::Relaxed));
+        observer.emit(now, Numbers::NONE, EventKind::Lost { events: 2 });
+        assert!(woken.0.load(Ordering::Relaxed));
+        let event = next.poll(&mut Context::from_waker(&waker));
+        assert!(matches!(event, std::task::Poll::Ready(Some(event)) if is_lost(&event)));
     }
 }

@@ -29,9 +29,9 @@ struct Answered {
 
 impl Digest {
     /// Returns the event as it is kept, if it is.
-    pub(super) fn take(&mut self, event: Event) -> Option<Event> {
-        let Event { at, ref kind, .. } = event;
-        match kind {
+    pub(super) fn take(&mut self, event: &Event) -> Option<Event> {
+        let at = event.at;
+        match &event.kind {
             EventKind::Attempt { account, status, .. } => {
                 let is_due = |known: &Answered| at < known.told || at.since(known.told) >= EVERY;
                 let known = self.answered.entry((account.id, *status));
@@ -45,10 +45,10 @@ impl Digest {
                 answered.told = at;
                 let requests = std::mem::take(&mut answered.untold);
                 let kind = EventKind::Answered { account: account.clone(), status: *status, requests };
-                Some(Event { kind, ..event })
+                Some(Event { at, request: event.request, attempt: event.attempt, kind })
             }
             EventKind::Allowance { .. } | EventKind::Saved { .. } => None,
-            _ => Some(event),
+            _ => Some(event.clone()),
         }
     }
 

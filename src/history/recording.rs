@@ -2,7 +2,7 @@
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 
 use tokio::sync::oneshot;
@@ -13,6 +13,7 @@ use super::files::{self, Files};
 use super::line;
 use crate::clock::Clock;
 use crate::events::{Event, EventKind, EventStream};
+use crate::pool::Pool;
 use crate::vault::disk;
 
 /// How many lines are written at once at most.
@@ -26,9 +27,12 @@ pub struct Recording {
 }
 
 impl Recording {
-    pub(super) fn begin(files: Arc<Files>, events: EventStream) -> Self {
+    pub(super) fn begin(files: Arc<Files>, pool: &Pool) -> Self {
         let (stop, stopped) = oneshot::channel();
-        let task = tokio::spawn(run(Writer::new(files), events, stopped));
+        let digest = Arc::new(Mutex::new(Digest::default()));
+        let digested = digest.clone();
+        let events = pool.sieved_events(move |event| lock(&digested).take(event));
+        let task = tokio::spawn(run(Writer::new(files), events, digest, stopped));
         Self { stop, task }
     }
 
@@ -41,18 +45,28 @@ impl Recording {
     }
 }
 
-async fn run(mut writer: Writer, mut events: EventStream, stop: oneshot::Receiver<()>) {
-    let (mut digest, mut stop) = (Digest::default(), Some(stop));
+fn lock(digest: &Mutex<Digest>) -> MutexGuard<'_, Digest> {
+    digest.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+async fn run(
+    mut writer: Writer,
+    mut events: EventStream,
+    digest: Arc<Mutex<Digest>>,
+    stop: oneshot::Receiver<()>,
+) {
+    let mut stop = Some(stop);
     while let Some(event) = next(&mut events, &mut stop).await {
-        writer.push(digest.take(event));
+        writer.push(event);
         while writer.count < AT_ONCE
             && let Some(event) = events.try_next()
         {
-            writer.push(digest.take(event));
+            writer.push(event);
         }
         writer.write().await;
     }
-    digest.rest(Clock::system().now()).for_each(|event| writer.push(Some(event)));
+    let digest = std::mem::take(&mut *lock(&digest));
+    digest.rest(Clock::system().now()).for_each(|event| writer.push(event));
     writer.write().await;
 }
 
@@ -92,8 +106,7 @@ impl Writer {
         Self { files, lines: Vec::new(), count: 0, lost: 0, is_reported: false }
     }
 
-    fn push(&mut self, event: Option<Event>) {
-        let Some(event) = event else { return };
+    fn push(&mut self, event: Event) {
         match line::of(event) {
             Some(line) => {
                 self.lines.extend_from_slice(&line);

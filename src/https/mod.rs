@@ -83,6 +83,15 @@ impl<B: Body<Data: Send> + Send> HttpsClient<B> {
     }
 }
 
+impl<B> HttpsClient<B>
+where
+    B: Body<Data: Send, Error: Into<BoxError>> + Send + Unpin + 'static,
+{
+    fn send(&self, request: Request<B>) -> HttpsFuture {
+        HttpsFuture { inner: self.client.request(request) }
+    }
+}
+
 impl<B> Clone for HttpsClient<B> {
     fn clone(&self) -> Self {
         Self { client: self.client.clone() }
@@ -108,7 +117,7 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> HttpsFuture {
-        HttpsFuture { inner: Service::call(&mut self.client, request) }
+        self.send(request)
     }
 }
 

@@ -42,7 +42,7 @@ use tower::util::BoxCloneService;
 use crate::clock::Timestamp;
 use crate::counters::{Counters, Tally};
 use crate::credential::{CredentialId, Metadata, PoolKey};
-use crate::events::{EventKind, EventStream, Numbers};
+use crate::events::{Event, EventKind, EventStream, Numbers};
 use crate::provider::Provider;
 use crate::standing::{Scope, Standing};
 use crate::vault::{VaultError, VaultRequest, VaultResponse};
@@ -217,6 +217,15 @@ impl Pool {
     /// request one read of an atomic number.
     pub fn events(&self) -> EventStream {
         self.0.config.observer.stream(self.0.config.clock.clone())
+    }
+
+    /// Returns a stream of what a sieve makes of the events from now on.
+    #[cfg_attr(not(feature = "file"), expect(dead_code, reason = "the history alone has a sieve"))]
+    pub(crate) fn sieved_events(
+        &self,
+        sieve: impl Fn(&Event) -> Option<Event> + Send + Sync + 'static,
+    ) -> EventStream {
+        self.0.config.observer.sieved(self.0.config.clock.clone(), sieve)
     }
 
     /// Returns the time on the pool's clock.

@@ -118,5 +118,7 @@ fn run(Args { global, command }: Args) -> Result<Exit, Failure> {
     });
     // A write to the vault is finished, which takes no time. A keyring that does not answer is not waited for.
     runtime.shutdown_timeout(THREADS_TIMEOUT);
+    #[cfg(feature = "serve")]
+    gateway::Threads::end(THREADS_TIMEOUT);
     done
 }

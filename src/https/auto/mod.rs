@@ -72,6 +72,7 @@ pub struct AutoClient<B = Full<Bytes>> {
     http1: HttpsClient<B>,
     /// `None` if HTTP/1.1 is spoken only.
     http2: Option<Arc<Pool<B>>>,
+    connectors: Arc<Connectors>,
 }
 
 impl<B> AutoClient<B>
@@ -95,14 +96,45 @@ where
     pub fn with_ping(interval: Duration) -> io::Result<Self> {
         let connectors = Connectors::of_the_system()?;
         let interval = interval.clamp(SHORTEST_PING, LONGEST_PING);
-        let pool = Pool::new(connectors.negotiating(), interval);
-        Ok(Self { http1: HttpsClient::over(connectors.http1()), http2: Some(Arc::new(pool)) })
+        let http2 = Some(Arc::new(Pool::new(connectors.negotiating(), interval)));
+        let http1 = HttpsClient::over(connectors.http1());
+        Ok(Self { http1, http2, connectors: Arc::new(connectors) })
+    }
+
+    /// Returns a client with its own connections of HTTP/1.1, and otherwise the same. Those of HTTP/2 are shared, since each
+    /// carries many requests at once.
+    ///
+    /// A connection is driven by the runtime on which it was made. In a program with a runtime for each thread, a client for
+    /// each thread keeps a request from waiting until another thread is woken.
+    ///
+    /// ```no_run
+    /// use tower_credentials::https::AutoClient;
+    ///
+    /// # fn clients() -> std::io::Result<()> {
+    /// let first: AutoClient = AutoClient::new()?;
+    /// let second = first.with_own_http1();
+    /// # drop(second);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn with_own_http1(&self) -> Self {
+        Self { http1: HttpsClient::over(self.connectors.http1()), ..self.clone() }
     }
 
     /// Returns a client that speaks HTTP/1.1 only. Its connections are those of this one.
     #[must_use]
     pub fn http1_only(&self) -> Self {
-        Self { http1: self.http1.clone(), http2: None }
+        Self { http2: None, ..self.clone() }
+    }
+
+    /// Sends a request. As a [`Service`], it is always ready.
+    pub fn send(&self, request: Request<B>) -> AutoFuture {
+        let state = match self.for_http2(&request) {
+            Some(pool) => State::Auto { sending: Box::pin(pool.send(request, self.http1.clone())) },
+            None => State::Http1 { sending: self.http1.send(request) },
+        };
+        AutoFuture { state }
     }
 
     /// Returns the connections that may carry this request by HTTP/2.
@@ -115,7 +147,8 @@ where
 
 impl<B> Clone for AutoClient<B> {
     fn clone(&self) -> Self {
-        Self { http1: self.http1.clone(), http2: self.http2.clone() }
+        let Self { http1, http2, connectors } = self;
+        Self { http1: http1.clone(), http2: http2.clone(), connectors: connectors.clone() }
     }
 }
 
@@ -138,11 +171,7 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> AutoFuture {
-        let state = match self.for_http2(&request) {
-            Some(pool) => State::Auto { sending: Box::pin(pool.send(request, self.http1.clone())) },
-            None => State::Http1 { sending: self.http1.call(request) },
-        };
-        AutoFuture { state }
+        self.send(request)
     }
 }
 

@@ -17,8 +17,8 @@ use crate::context::Context;
 use crate::failure::{self, Failure};
 use crate::gateway::{
     AccessFormat, AccessLog, ClientRecord, Clients, Forward, Gateway, Guard, Listener, Others, Proxy,
-    Route, Rules, ServeSettings, Server, TokenHash, Value, generate_token, is_gateway_token, routes,
-    variables,
+    Route, Rules, ServeSettings, Server, Threads, TokenHash, Value, generate_token, is_gateway_token,
+    routes, variables,
 };
 use crate::output;
 use crate::signals::Interrupts;
@@ -111,7 +111,9 @@ impl Exec {
         let clients = Clients::of_command(client(&token));
         let access = AccessLog::new(AccessFormat::Off);
         let gateway = Arc::new(Gateway::new(rules, clients, access, sending).with_proxy(proxy));
-        let serving = tokio::spawn(Server::new(listener, MAX_CONNECTIONS, None).run(gateway.clone()));
+        let threads = Threads::start_one()?;
+        let server = Server::new(listener, MAX_CONNECTIONS, None, threads);
+        let serving = tokio::spawn(server.run(gateway.clone()));
         let mut command = Command::new(program);
         command.args(arguments);
         without_secrets(context, &mut command);

@@ -19,7 +19,7 @@ use crate::context::Context;
 use crate::failure::{Exit, Failure};
 use crate::gateway::{
     AccessFormat, AccessLog, AllowedOrigin, Clients, ClientsFile, Forward, Gateway, Guard, HttpVersion,
-    Listener, Rules, Sending, ServeSettings, Server, Tls, routes,
+    Listener, Rules, Sending, ServeSettings, Server, Threads, Tls, routes,
 };
 use crate::options::Global;
 use crate::signals::Interrupts;
@@ -159,6 +159,7 @@ impl Serve {
         let rules = signals.unless_one_comes(self.rules(&context)).await?;
         let make = || self.tunnels.proxy(&context, &settings, &rules, &listeners, tls.is_some());
         let proxy = (self.proxy || settings.proxy).then(make).transpose()?;
+        let threads = Threads::start()?;
         // Before anybody hears that it runs.
         let mut reload = Reload::new(&context, &self.providers, file, certificate);
         self.say(&listeners, tls.is_some(), &rules, has_clients);
@@ -204,7 +205,7 @@ impl Serve {
             }
         };
         tokio::select! {
-            () = self.serve(listeners, tls.clone(), gateway.clone(), &mut signals) => {}
+            () = self.serve(listeners, tls.clone(), threads, gateway.clone(), &mut signals) => {}
             () = following => {}
         }
         #[cfg(unix)]
@@ -310,12 +311,14 @@ impl Serve {
         &self,
         listeners: Vec<Listener>,
         tls: Option<Arc<Tls>>,
+        threads: Threads,
         gateway: Arc<Gateway<S>>,
         signals: &mut Interrupts,
     ) {
         let mut servers = JoinSet::new();
         for listener in listeners {
-            let server = Server::new(listener, self.max_connections.get(), tls.clone());
+            let (most, tls, threads) = (self.max_connections.get(), tls.clone(), threads.clone());
+            let server = Server::new(listener, most, tls, threads);
             servers.spawn(server.run(gateway.clone()));
         }
         let too_late = async {

@@ -13,7 +13,7 @@ use tower_credentials::CredentialId;
 
 use super::clients::Place;
 use super::conversation::Search;
-use super::under_way::UnderWay;
+use super::under_way::{UnderWay, Uploading};
 
 /// How many lines wait for the output. More are lost, and no request waits for them.
 const WAITING: usize = 4096;
@@ -183,6 +183,11 @@ impl Seen {
         });
     }
 
+    /// Counts the request's body as one that may still be read.
+    pub(super) fn upload(&self) -> Option<Uploading> {
+        self.under_way.as_ref().map(UnderWay::upload)
+    }
+
     /// It is no request of its own: others follow on its connection.
     pub(super) fn forget(&mut self) {
         self.noting = None;
@@ -206,9 +211,9 @@ impl Seen {
     }
 
     /// Another piece of the response passes.
-    pub(super) fn sent(&mut self, piece: &[u8]) {
+    pub(super) fn sent(&mut self, piece: &[u8], is_last: bool) {
         self.note(|entry| entry.bytes += piece.len() as u64);
-        self.search.take_if(|search| !search.look(piece));
+        self.search.take_if(|search| !search.look(piece, is_last));
     }
 
     /// What has passed over a WebSocket or a tunnel.

@@ -2,13 +2,13 @@
 
 use std::error::Error;
 use std::fmt;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, header};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::{BodyExt, Either, Full};
@@ -21,6 +21,7 @@ use tower_credentials::provider::Provider;
 use super::access::Seen;
 use super::forward;
 use super::responses::OwnBody;
+use super::under_way::Uploading;
 
 /// How long a client may pause while it sends a body.
 const IDLE: Duration = Duration::from_secs(60);
@@ -39,6 +40,8 @@ pin_project! {
         broken_off: BrokenOff,
         // Whose accounts the request gets, once that is known.
         provider: Option<Arc<dyn Provider>>,
+        // Dropped after the body.
+        uploading: Option<Uploading>,
     }
 }
 
@@ -120,6 +123,26 @@ impl Body for Upload {
     }
 }
 
+impl Upload {
+    /// Reads it to its end. Most come in one piece, which is not copied.
+    async fn whole(self) -> Result<Bytes, UploadError> {
+        let mut body = pin!(self);
+        let (mut first, mut all) = (Bytes::new(), BytesMut::new());
+        while let Some(frame) = body.frame().await {
+            let Ok(piece) = frame?.into_data() else { continue };
+            if first.is_empty() {
+                first = piece;
+                continue;
+            }
+            if all.is_empty() {
+                all.extend_from_slice(&first);
+            }
+            all.extend_from_slice(&piece);
+        }
+        Ok(if all.is_empty() { first } else { all.freeze() })
+    }
+}
+
 /// A request's body, as far as it is there.
 pub(super) enum Received {
     Whole(Bytes),
@@ -132,6 +155,7 @@ impl Received {
         headers: &HeaderMap,
         body: Incoming,
         bound: u64,
+        uploading: Option<Uploading>,
     ) -> Result<(Self, BrokenOff), UploadError> {
         let broken_off = BrokenOff::default();
         if body.is_end_stream() {
@@ -139,9 +163,10 @@ impl Received {
         }
         let may_name_a_model =
             is_json(headers) && body.size_hint().exact().is_some_and(|size| size <= bound);
-        let body = Upload { body, idle: None, broken_off: broken_off.clone(), provider: None };
+        let body =
+            Upload { body, idle: None, broken_off: broken_off.clone(), provider: None, uploading };
         Ok(match may_name_a_model {
-            true => (Self::Whole(body.collect().await?.to_bytes()), broken_off),
+            true => (Self::Whole(body.whole().await?), broken_off),
             false => (Self::Streams(body), broken_off),
         })
     }
@@ -209,7 +234,8 @@ where
         let mut frame = ready!(this.body.as_mut().poll_frame(cx));
         match &mut frame {
             Some(Ok(frame)) => {
-                this.seen.sent(frame.data_ref().map_or(&[], AsRef::as_ref));
+                let is_last = this.body.is_end_stream();
+                this.seen.sent(frame.data_ref().map_or(&[], AsRef::as_ref), is_last);
                 if let Some(trailers) = frame.trailers_mut() {
                     forward::response_trailers(trailers);
                 }

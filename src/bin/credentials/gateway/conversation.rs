@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use http::{HeaderMap, HeaderName};
+use memchr::{memchr, memmem};
 use tower_credentials::{Affinity, CredentialId, Pin};
 
 use super::fields::Fields;
@@ -60,15 +61,16 @@ pub(super) fn of(
     }
     let session = SESSION_HEADERS.iter().find_map(|name| headers.get(name)?.to_str().ok());
     let conversation = session.or(fields.prompt_cache_key.as_deref()).or(fields.user.as_deref())?;
-    Some(Belongs::ToConversation(Affinity::new(format!("{client}\n{conversation}"))))
+    Some(Belongs::ToConversation(Affinity::new([client, "\n", conversation].concat())))
 }
 
 /// Returns the parts of a path that may be ids.
 fn ids_in(path: &str) -> impl Iterator<Item = &str> {
-    let of_two =
-        path.rmatch_indices('/').filter_map(|(at, _)| path[..at].rfind('/').map(|at| &path[at + 1..]));
-    // Of `/v1/batches/ID/cancel` each segment, and for Google's names each pair of segments.
-    path.split('/').chain(of_two)
+    let slashes = path.bytes().enumerate().filter(|(_, byte)| *byte == b'/').map(|(at, _)| at);
+    // Google's names have two segments, and end the path.
+    let names = slashes.map(|at| &path[at + 1..]).filter(|rest| rest.contains('/'));
+    // Of `/v1/batches/ID/cancel` each segment.
+    path.split('/').chain(names)
 }
 
 fn is_made(id: &str) -> bool {
@@ -114,33 +116,37 @@ impl Search {
         Self { made: made.clone(), account, beginning: Vec::new() }
     }
 
-    /// Looks at the next piece. Returns whether the next one is wanted as well.
-    pub(super) fn look(&mut self, piece: &[u8]) -> bool {
+    /// Looks at the next piece. Returns whether the one after it is wanted as well.
+    pub(super) fn look(&mut self, piece: &[u8], is_last: bool) -> bool {
         let room = SEARCHED.saturating_sub(self.beginning.len());
-        self.beginning.extend_from_slice(&piece[..piece.len().min(room)]);
-        let text = match std::str::from_utf8(&self.beginning) {
-            Ok(text) => text,
-            // It ends within a letter, or is no text.
-            Err(error) => {
-                std::str::from_utf8(&self.beginning[..error.valid_up_to()]).unwrap_or_default()
-            }
-        };
+        let piece = &piece[..piece.len().min(room)];
+        // Most responses have what is searched in their first piece, which needs no copy.
+        let is_first = self.beginning.is_empty();
+        if !is_first {
+            self.beginning.extend_from_slice(piece);
+        }
+        let text = if is_first { piece } else { &self.beginning };
         if let Some(id) = id_in(text) {
             self.made.note(id, self.account);
             return false;
         }
-        self.beginning.len() < SEARCHED
+        let is_wanted = text.len() < SEARCHED && !is_last;
+        if is_first && is_wanted {
+            self.beginning.extend_from_slice(piece);
+        }
+        is_wanted
     }
 }
 
 /// Returns the first id of something made in a JSON text, or in the data of an event: the value of `id` or, as Google calls
 /// it, of `name`.
-fn id_in(text: &str) -> Option<&str> {
-    let values = ["\"id\"", "\"name\""].into_iter().flat_map(|key| text.split(key).skip(1));
-    values
-        .filter_map(|rest| {
-            let value = rest.trim_start().strip_prefix(':')?.trim_start().strip_prefix('"')?;
-            value.split_once('"').map(|(id, _)| id)
+fn id_in(text: &[u8]) -> Option<&str> {
+    ["\"id\"", "\"name\""].into_iter().find_map(|key| {
+        memmem::find_iter(text, key).find_map(|at| {
+            let value = text[at + key.len()..].trim_ascii_start().strip_prefix(b":")?;
+            let value = value.trim_ascii_start().strip_prefix(b"\"")?;
+            let id = &value[..memchr(b'"', value)?];
+            std::str::from_utf8(id).ok().filter(|id| is_made(id))
         })
-        .find(|id| is_made(id))
+    })
 }

@@ -2,9 +2,8 @@
 
 use std::fmt;
 
-use http::header::{
-    ACCEPT_ENCODING, ALT_SVC, CONNECTION, COOKIE, EXPECT, HOST, TE, TRANSFER_ENCODING, UPGRADE,
-};
+use bytes::Bytes;
+use http::header::{ACCEPT_ENCODING, ALT_SVC, CONNECTION, COOKIE, EXPECT, HOST, TE, TRANSFER_ENCODING};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Uri, Version};
 use http_body::Body;
@@ -71,50 +70,48 @@ impl Upstream {
         path: &str,
         query: Option<&str>,
     ) -> Result<Request<B>, Unforwardable> {
-        let (head, body) = request.into_parts();
+        let (mut head, body) = request.into_parts();
         // The server has decoded `chunked`. Without the header, nobody would decode the others.
         let codings: Vec<_> = lists(&head.headers, &TRANSFER_ENCODING).collect();
         if codings.len() > 1 || codings.iter().any(|coding| !coding.eq_ignore_ascii_case(b"chunked")) {
             return Err(Unforwardable::Coding);
         }
-        let mut forwarded = Request::new(body);
-        *forwarded.uri_mut() = self.uri(path, query)?;
-        *forwarded.method_mut() = head.method;
-        // Whatever version the client speaks: the connection to the upstream has its own.
-        *forwarded.version_mut() = Version::HTTP_11;
-        let mut headers = head.headers;
-        let wants_trailers = lists(&headers, &TE).any(|coding| coding.eq_ignore_ascii_case(b"trailers"));
-        remove_hop_by_hop(&mut headers);
+        head.uri = self.uri(path, query)?;
+        let headers = &mut head.headers;
+        let wants_trailers = lists(headers, &TE).any(|coding| coding.eq_ignore_ascii_case(b"trailers"));
+        remove_hop_by_hop(headers);
         // The client to the upstream makes its own.
         headers.remove(HOST);
         // This server itself sends the 100 when the first piece of the body is read.
         headers.remove(EXPECT);
-        ask_for_readable(&mut headers);
+        ask_for_readable(headers);
         if head.version == Version::HTTP_2 {
-            join_cookies(&mut headers);
+            join_cookies(headers);
         }
         if wants_trailers {
             // RFC 9110, section 10.1.4.
             headers.insert(TE, HeaderValue::from_static("trailers"));
             headers.insert(CONNECTION, HeaderValue::from_static("te"));
         }
-        if forwarded.body().size_hint().exact().is_none() {
+        if body.size_hint().exact().is_none() {
             // Without it hyper sends no body with a GET.
             headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
         }
-        *forwarded.headers_mut() = headers;
-        *forwarded.extensions_mut() = head.extensions;
-        Ok(forwarded)
+        // Whatever version the client speaks: the connection to the upstream has its own.
+        head.version = Version::HTTP_11;
+        Ok(Request::from_parts(head, body))
     }
 
     fn uri(&self, path: &str, query: Option<&str>) -> Result<Uri, Unforwardable> {
         let mark = if query.is_some() { "?" } else { "" };
         let slash = if path.starts_with('/') { "" } else { "/" };
-        let text = format!("{}{slash}{path}{mark}{}", self.prefix, query.unwrap_or_default());
+        let text = [&self.prefix, slash, path, mark, query.unwrap_or_default()].concat();
+        let text = Bytes::from(text);
         let mut parts = http::uri::Parts::default();
         parts.scheme = Some(self.scheme.clone());
         parts.authority = Some(self.authority.clone());
-        parts.path_and_query = Some(text.parse::<PathAndQuery>().map_err(|_| Unforwardable::Uri)?);
+        parts.path_and_query =
+            Some(PathAndQuery::from_maybe_shared(text).map_err(|_| Unforwardable::Uri)?);
         Uri::from_parts(parts).map_err(|_| Unforwardable::Uri)
     }
 }
@@ -136,17 +133,23 @@ pub(super) fn response<B>(response: &mut Response<B>) {
 
 /// Headers for one connection only (RFC 9110, section 7.6.1), and those with which clients and proxies
 /// authenticate to each other (sections 11.7 and 11.6.3).
-static HOP_BY_HOP: [HeaderName; 9] = [
-    CONNECTION,
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-connection"),
-    TE,
-    TRANSFER_ENCODING,
-    UPGRADE,
-    http::header::PROXY_AUTHENTICATE,
-    http::header::PROXY_AUTHORIZATION,
-    HeaderName::from_static("proxy-authentication-info"),
+const HOP_BY_HOP: [&str; 9] = [
+    "connection",
+    "keep-alive",
+    "proxy-connection",
+    "te",
+    "transfer-encoding",
+    "upgrade",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "proxy-authentication-info",
 ];
+
+/// Whether any of these is there. Most messages have none, and to look at each name once costs less than to look each of
+/// these up.
+fn has_hop_by_hop(headers: &HeaderMap) -> bool {
+    headers.keys().any(|name| HOP_BY_HOP.contains(&name.as_str()))
+}
 
 /// Removes from a request's trailers what is removed from its headers: hop-by-hop fields and keys. The names of `provider` are
 /// those of its accounts' headers.
@@ -168,9 +171,15 @@ pub(super) fn response_trailers(trailers: &mut HeaderMap) {
 }
 
 fn remove_hop_by_hop(headers: &mut HeaderMap) {
+    if !has_hop_by_hop(headers) {
+        return;
+    }
     let named: Vec<_> =
         lists(headers, &CONNECTION).filter_map(|name| HeaderName::from_bytes(name).ok()).collect();
-    for name in HOP_BY_HOP.iter().chain(&named) {
+    for name in named {
+        headers.remove(name);
+    }
+    for name in HOP_BY_HOP {
         headers.remove(name);
     }
 }

@@ -1,7 +1,9 @@
 //! Which requests go where, with whose accounts.
 
 use std::borrow::Cow;
+use std::io;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,7 +13,7 @@ use http_body_util::{Either, Empty};
 use serde::Deserialize;
 use tower::timeout::TimeoutLayer;
 use tower::{Service, ServiceBuilder};
-use tower_credentials::https::AutoClient;
+use tower_credentials::https::{AutoBody, AutoClient, AutoError, AutoFuture};
 use tower_credentials::provider::{Endpoint, Provider};
 use tower_credentials::registry::Registry;
 use tower_credentials::service::ReplayBody;
@@ -23,9 +25,38 @@ use super::body::RequestBody;
 use super::forward::Upstream;
 use super::proxy::Target;
 use super::settings::RouteSettings;
+use super::threads::PerThread;
 
-/// The client to all upstreams.
-pub(crate) type UpstreamClient = AutoClient<ReplayBody<RequestBody>>;
+type Client = AutoClient<ReplayBody<RequestBody>>;
+
+/// The client to all upstreams, of which each thread has its own: with HTTP/1.1 a request then waits for no other thread.
+#[derive(Clone)]
+pub(crate) struct UpstreamClient(PerThread<Client>);
+
+impl UpstreamClient {
+    /// Fails as [`AutoClient::with_ping`] does.
+    pub(super) fn with_ping(ping: Duration) -> io::Result<Self> {
+        Ok(Self(PerThread::new(Client::with_ping(ping)?, Client::with_own_http1)))
+    }
+
+    fn http1_only(&self) -> Self {
+        Self(self.0.map(AutoClient::http1_only))
+    }
+}
+
+impl Service<Request<ReplayBody<RequestBody>>> for UpstreamClient {
+    type Response = Response<AutoBody>;
+    type Error = AutoError;
+    type Future = AutoFuture;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), AutoError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<ReplayBody<RequestBody>>) -> AutoFuture {
+        self.0.get().send(request)
+    }
+}
 
 /// How requests are sent.
 #[derive(Clone, Copy, Debug)]

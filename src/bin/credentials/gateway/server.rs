@@ -15,6 +15,7 @@ use tokio::task::JoinSet;
 use super::Gateway;
 use super::connection::{serve_http1, serve_tcp};
 use super::route::Forward;
+use super::threads::{Place, Threads};
 use super::tls::Tls;
 use crate::output;
 
@@ -35,11 +36,11 @@ pub(crate) enum Listener {
     Unix(tokio::net::UnixListener),
 }
 
-/// A connection that has been taken.
+/// A connection that has been taken. It belongs to no runtime yet.
 enum Connection {
-    Tcp(TcpStream),
+    Tcp(std::net::TcpStream),
     #[cfg(unix)]
-    Unix(tokio::net::UnixStream),
+    Unix(std::os::unix::net::UnixStream),
 }
 
 impl Listener {
@@ -83,10 +84,10 @@ impl Listener {
                 // If these fail, the connection is slower, and stays for longer once the client is gone.
                 let _ = stream.set_nodelay(true);
                 let _ = SockRef::from(&stream).set_tcp_keepalive(&KEEP_ALIVE);
-                Ok(Connection::Tcp(stream))
+                Ok(Connection::Tcp(stream.into_std()?))
             }
             #[cfg(unix)]
-            Self::Unix(listener) => Ok(Connection::Unix(listener.accept().await?.0)),
+            Self::Unix(listener) => Ok(Connection::Unix(listener.accept().await?.0.into_std()?)),
         }
     }
 }
@@ -98,11 +99,17 @@ pub(crate) struct Server {
     max_connections: usize,
     /// For connections from the network.
     tls: Option<Arc<Tls>>,
+    threads: Threads,
 }
 
 impl Server {
-    pub(crate) fn new(listener: Listener, max_connections: usize, tls: Option<Arc<Tls>>) -> Self {
-        Self { listener, max_connections, tls }
+    pub(crate) fn new(
+        listener: Listener,
+        max_connections: usize,
+        tls: Option<Arc<Tls>>,
+        threads: Threads,
+    ) -> Self {
+        Self { listener, max_connections, tls, threads }
     }
 
     /// Serves until the gateway ends, and then until the requests under way have ended. If this is dropped, they are broken
@@ -124,7 +131,9 @@ impl Server {
                     if std::mem::take(&mut is_exhausted) {
                         output::say("Connections are taken again");
                     }
-                    connections.spawn(serve(connection, self.tls.clone(), gateway.clone(), end.clone()));
+                    let Some((runtime, place)) = self.threads.place() else { continue };
+                    let (tls, gateway) = (self.tls.clone(), gateway.clone());
+                    connections.spawn_on(serve(connection, place, tls, gateway, end.clone()), runtime);
                 }
                 // It was gone before it was taken.
                 Err(error) if is_of_connection(&error) => {}
@@ -161,14 +170,22 @@ fn is_of_connection(error: &io::Error) -> bool {
 
 async fn serve<S: Forward>(
     connection: Connection,
+    _place: Place,
     tls: Option<Arc<Tls>>,
     gateway: Arc<Gateway<S>>,
     end: watch::Receiver<bool>,
 ) {
+    // If the system does not let the thread's runtime wait for it, the connection is closed.
     match connection {
-        Connection::Tcp(stream) => serve_tcp(stream, tls, gateway, end).await,
+        Connection::Tcp(stream) => {
+            let Ok(stream) = TcpStream::from_std(stream) else { return };
+            serve_tcp(stream, tls, gateway, end).await;
+        }
         // This user alone can open one, and nobody listens in on it.
         #[cfg(unix)]
-        Connection::Unix(stream) => serve_http1(stream, gateway, end).await,
+        Connection::Unix(stream) => {
+            let Ok(stream) = tokio::net::UnixStream::from_std(stream) else { return };
+            serve_http1(stream, gateway, end).await;
+        }
     }
 }
