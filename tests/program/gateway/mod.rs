@@ -10,6 +10,7 @@ mod ending;
 mod exec;
 mod explained;
 mod forwarding;
+mod idle;
 mod process;
 mod proxy;
 mod reloading;

@@ -13,7 +13,7 @@ use tower_credentials::CredentialId;
 
 use super::clients::Place;
 use super::conversation::Search;
-use super::under_way::UnderWay;
+use super::under_way::{UnderWay, Uploading};
 
 /// How many lines wait for the output. More are lost, and no request waits for them.
 const WAITING: usize = 4096;
@@ -181,6 +181,11 @@ impl Seen {
             entry.account = Some(id.get(..8).unwrap_or(&id).to_owned());
             entry.attempts = Some(attempts);
         });
+    }
+
+    /// Counts the request's body as one that may still be read.
+    pub(super) fn upload(&self) -> Option<Uploading> {
+        self.under_way.as_ref().map(UnderWay::upload)
     }
 
     /// It is no request of its own: others follow on its connection.

@@ -21,6 +21,7 @@ use tower_credentials::provider::Provider;
 use super::access::Seen;
 use super::forward;
 use super::responses::OwnBody;
+use super::under_way::Uploading;
 
 /// How long a client may pause while it sends a body.
 const IDLE: Duration = Duration::from_secs(60);
@@ -39,6 +40,8 @@ pin_project! {
         broken_off: BrokenOff,
         // Whose accounts the request gets, once that is known.
         provider: Option<Arc<dyn Provider>>,
+        // Dropped after the body.
+        uploading: Option<Uploading>,
     }
 }
 
@@ -152,6 +155,7 @@ impl Received {
         headers: &HeaderMap,
         body: Incoming,
         bound: u64,
+        uploading: Option<Uploading>,
     ) -> Result<(Self, BrokenOff), UploadError> {
         let broken_off = BrokenOff::default();
         if body.is_end_stream() {
@@ -159,7 +163,8 @@ impl Received {
         }
         let may_name_a_model =
             is_json(headers) && body.size_hint().exact().is_some_and(|size| size <= bound);
-        let body = Upload { body, idle: None, broken_off: broken_off.clone(), provider: None };
+        let body =
+            Upload { body, idle: None, broken_off: broken_off.clone(), provider: None, uploading };
         Ok(match may_name_a_model {
             true => (Self::Whole(body.whole().await?), broken_off),
             false => (Self::Streams(body), broken_off),

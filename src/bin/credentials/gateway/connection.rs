@@ -3,26 +3,24 @@
 use std::convert::Infallible;
 use std::io;
 use std::pin::{Pin, pin};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::server::conn::http1::{self, UpgradeableConnection};
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
-use tokio_io_timeout::TimeoutStream;
 
 use super::proxy::Way;
 use super::route::Forward;
+use super::timed::Timed;
 use super::tls::{H2, Tls};
-use super::under_way::Ending;
-use super::{After, Gateway};
+use super::{After, Gateway, http1};
 
 /// How long a connection may take to send the head of its next request, or be idle before it.
-const HEAD: Duration = Duration::from_secs(75);
+pub(super) const HEAD: Duration = Duration::from_secs(75);
 
 /// How long a new connection may send nothing at all.
 const FIRST_BYTE: Duration = Duration::from_secs(15);
@@ -30,11 +28,8 @@ const FIRST_BYTE: Duration = Duration::from_secs(15);
 /// How long a TLS handshake may take.
 pub(super) const HANDSHAKE: Duration = Duration::from_secs(10);
 
-/// How long a client may read nothing of a response that is there.
-const UNREAD: Duration = Duration::from_secs(120);
-
 /// The most that is read ahead of a connection. It bounds the head of a request.
-const BUFFER: u32 = 64 * 1024;
+pub(super) const BUFFER: u32 = 64 * 1024;
 
 /// How many requests there may be at once on an HTTP/2 connection.
 const STREAMS: u32 = 100;
@@ -59,11 +54,22 @@ pub(super) async fn serve_tcp<S: Forward>(
         let _ = tokio::time::timeout(HANDSHAKE, refuse_plain(&mut stream)).await;
         return;
     }
-    let handshake = tokio::time::timeout(HANDSHAKE, tls.acceptor().accept(stream)).await;
+    Box::pin(serve_tls(stream, tls, gateway, end)).await;
+}
+
+async fn serve_tls<S: Forward>(
+    stream: TcpStream,
+    tls: Arc<Tls>,
+    gateway: Arc<Gateway<S>>,
+    end: watch::Receiver<bool>,
+) {
+    let handshake = Box::pin(tokio::time::timeout(HANDSHAKE, tls.acceptor().accept(stream))).await;
     // Scanners and clients that do not know the certificate's authority are nothing to tell.
     let Ok(Ok(stream)) = handshake else { return };
+    // It is large, and is moved several times.
+    let stream = Box::new(stream);
     if stream.get_ref().1.alpn_protocol() == Some(H2) {
-        serve_http2(stream, gateway, Way::Address, end).await;
+        Box::pin(serve_http2(stream, gateway, Way::Address, end)).await;
     } else {
         serve_http1(stream, gateway, end).await;
     }
@@ -98,9 +104,10 @@ pub(super) async fn serve_http1<S: Forward>(
     gateway: Arc<Gateway<S>>,
     end: watch::Receiver<bool>,
 ) {
-    match http1(stream, gateway.clone(), Way::Address, end.clone()).await {
-        Some(After::WebSocket(websocket)) => websocket.run().await,
-        Some(After::Tunnel(tunnel)) => tunnel.run(gateway, end).await,
+    // What few connections come to is on the heap, so that the others do not have the room for it.
+    match http1::serve(stream, gateway.clone(), Way::Address, end.clone()).await {
+        Some(After::WebSocket(websocket)) => Box::pin(websocket.run()).await,
+        Some(After::Tunnel(tunnel)) => Box::pin(tunnel.run(gateway, end)).await,
         None => {}
     }
 }
@@ -115,46 +122,9 @@ pub(super) async fn serve_inside<S: Forward>(
 ) {
     if is_h2 {
         serve_http2(stream, gateway, way, end).await;
-    } else if let Some(After::WebSocket(websocket)) = http1(stream, gateway, way, end).await {
+    } else if let Some(After::WebSocket(websocket)) = http1::serve(stream, gateway, way, end).await {
         websocket.run().await;
     }
-}
-
-/// Serves the requests of a connection by HTTP/1.1. Returns what it carries after them.
-async fn http1<S: Forward>(
-    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    gateway: Arc<Gateway<S>>,
-    way: Way,
-    end: watch::Receiver<bool>,
-) -> Option<After<S::Body>> {
-    let requests = gateway.under_way.of_connection();
-    let stream = Ending::new(stream, requests.clone());
-    let joined = Arc::new(Mutex::new(None));
-    let (joining, counted) = (joined.clone(), requests.clone());
-    let service = service_fn(move |request| {
-        let (gateway, joined, under_way) = (gateway.clone(), joining.clone(), counted.begin());
-        let way = way.clone();
-        async move {
-            let (response, after) = gateway.respond(request, &way, under_way).await;
-            if after.is_some() {
-                *joined.lock().unwrap_or_else(PoisonError::into_inner) = after;
-            }
-            Ok::<_, Infallible>(response)
-        }
-    });
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD)
-        .max_buf_size(BUFFER as usize)
-        .serve_connection(timed(stream), service)
-        .with_upgrades();
-    // It is dropped then: if it broke, nobody waits for its upgrade.
-    drive(connection, ended(end), |connection| {
-        requests.end();
-        UpgradeableConnection::graceful_shutdown(connection);
-    })
-    .await;
-    joined.lock().unwrap_or_else(PoisonError::into_inner).take()
 }
 
 async fn serve_http2<S: Forward>(
@@ -176,7 +146,7 @@ async fn serve_http2<S: Forward>(
         .max_send_buf_size(BUFFER as usize)
         .keep_alive_interval(PING)
         .keep_alive_timeout(PONG)
-        .serve_connection(timed(stream), service);
+        .serve_connection(TokioIo::new(Timed::new(stream)), service);
     let end = async {
         tokio::select! {
             () = ended(end) => {}
@@ -184,13 +154,6 @@ async fn serve_http2<S: Forward>(
         }
     };
     drive(connection, end, http2::Connection::graceful_shutdown).await;
-}
-
-/// A stream that fails if the client reads nothing for too long.
-fn timed<T: AsyncRead + AsyncWrite>(stream: T) -> TokioIo<Pin<Box<TimeoutStream<T>>>> {
-    let mut stream = TimeoutStream::new(stream);
-    stream.set_write_timeout(Some(UNREAD));
-    TokioIo::new(Box::pin(stream))
 }
 
 /// Serves the requests of a connection. Once `end` is ready it takes no more, by `stop`.

@@ -2,7 +2,7 @@
 //!
 //! Each file uses only those that come after it here:
 //!
-//! - `server`: where connections come from. `connection`: how each is served. `tls`: its TLS.
+//! - `server`: where connections come from. `connection`: how each is served. `http1`: its requests. `tls`: its TLS.
 //! - `proxy`: tunnels to the providers' own hosts.
 //! - `tools`: what tools are told. `accounts`: the routes to the accounts of a vault. `stored`: the file of the clients.
 //!   `settings`: the table `[serve]`.
@@ -12,7 +12,7 @@
 //! - `admin`, `page`, `events` and `metrics`: the state of the accounts.
 //! - `conversation`: which account a request belongs to. `fields`: what its body says about that.
 //! - `guard`, `clients`, `token`: who may use it. `responses`: what it says itself. `access`: what it notes. `under_way`: how
-//!   many requests there are.
+//!   many requests there are. `timed`: how long a client may read nothing.
 
 #![allow(
     clippy::result_large_err,
@@ -30,6 +30,7 @@ mod events;
 mod fields;
 mod forward;
 mod guard;
+mod http1;
 mod metrics;
 mod page;
 mod proxy;
@@ -40,6 +41,7 @@ mod server;
 mod settings;
 mod stored;
 mod threads;
+mod timed;
 mod tls;
 mod token;
 mod tools;
@@ -226,7 +228,7 @@ impl<S: Forward> Gateway<S> {
         seen: &mut Seen,
     ) -> Result<Answer<S::Body>, Own> {
         let (mut head, body) = request.into_parts();
-        let received = Received::read(&head.headers, body, self.sending.replay).await;
+        let received = Received::read(&head.headers, body, self.sending.replay, seen.upload()).await;
         let (body, broken_off) = received.map_err(|error| unread(&error))?;
         let text = body.beginning();
         let fields = Fields::read(&text);

@@ -47,6 +47,8 @@ impl Tunnel {
                 let handshake = acceptor.accept(TokioIo::new(client));
                 match tokio::time::timeout(HANDSHAKE, handshake).await {
                     Ok(Ok(stream)) => {
+                        // It is large, and is moved several times.
+                        let stream = Box::new(stream);
                         let is_h2 = stream.get_ref().1.alpn_protocol() == Some(H2);
                         connection::serve_inside(stream, is_h2, gateway, Way::Tunnel(inside), end).await;
                     }
