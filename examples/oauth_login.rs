@@ -113,7 +113,7 @@ async fn tell() -> Result<(), BoxError> {
     };
     run_and_close(&pool, requests).await?;
 
-    let now = vault.get(stored.id).await?;
+    let now = vault.get(&stored.pool, stored.id).await?;
     println!("stored     {} as {}, generation {}", stored.pool, stored.label, now.metadata.generation);
     let rotated = matches!(&now.secret, Secret::OAuth(tokens)
         if tokens.refresh.as_ref().map(|token| token.expose())

@@ -185,7 +185,7 @@ async fn add_accounts(vault: &impl Vault) -> Result<(), VaultError> {
     let key = PoolKey::new(PROVIDER);
     for account in vault.load_pool(key.clone()).await?.credentials {
         println!("          removes {} of an earlier run", account.metadata.label);
-        vault.remove(account.metadata.id).await?;
+        vault.remove(&account.metadata.pool, account.metadata.id).await?;
     }
     let long_ago = Clock::from_fn(|| std::time::UNIX_EPOCH).now();
     let accounts = [

@@ -64,7 +64,7 @@ async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
     let pool = PoolKey::new("example");
     let work = vault.put(Credential::new(pool.clone(), "work", Secret::api_key("sk-1"))).await?;
     vault.put(Credential::new(pool.clone(), "spare", Secret::api_key("sk-2"))).await?;
-    vault.replace_secret(work.id, work.generation, Secret::api_key("sk-1b")).await?;
+    vault.replace_secret(&work.pool, work.id, work.generation, Secret::api_key("sk-1b")).await?;
     vault.record(pool.clone(), vec![Outcome { id: work.id, change: Change::Reset }]).await?;
 
     // To a pool it is a vault like any other.

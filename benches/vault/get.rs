@@ -9,6 +9,7 @@ use tower_credentials::vault::VaultExt;
 
 use crate::by_hand::decrypt;
 use crate::place::{Place, aes};
+use crate::support::key;
 use crate::table::Table;
 use crate::timing::{Runtimes, blocking, task, timed};
 
@@ -30,11 +31,11 @@ pub(crate) fn table(runtimes: &Runtimes) -> Table {
         move |times| blocking(&runtime, times, by_hand.clone())
     });
     table.case("get", move |times| {
-        let vault = place.vault.clone();
+        let (vault, key) = (place.vault.clone(), key());
         task(&runtime, async move {
             let start = Instant::now();
             for _ in 0..times {
-                black_box(vault.get(id).await.expect("a credential"));
+                black_box(vault.get(&key, id).await.expect("a credential"));
             }
             start.elapsed()
         })

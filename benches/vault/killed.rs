@@ -70,7 +70,7 @@ pub(crate) fn measure(runtimes: &Runtimes, rounds: u64) {
     let refresh = after_kill(&runtimes.many, rounds, &lease, || {
         let vault = vault.clone();
         async move {
-            vault.lease_refresh(id).await.expect("a lease");
+            vault.lease_refresh(&key(), id).await.expect("a lease");
         }
     });
     println!("\n{:<52} {:>9} {:>9}", "after the holder was killed", "ms", "at most");

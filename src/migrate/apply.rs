@@ -248,9 +248,9 @@ async fn replace(
     entry: &Entry,
     origin: &Origin,
 ) -> Result<bool, VaultError> {
-    let Metadata { id, generation, .. } = record.metadata;
+    let Metadata { id, ref pool, generation, .. } = record.metadata;
     // Held meanwhile, because a refresh in progress could not save its tokens after the replacement.
-    let _lease = match vault.lease_refresh(id).await {
+    let _lease = match vault.lease_refresh(pool, id).await {
         Ok(lease) => lease,
         Err(VaultError::NotFound(_)) => return Ok(false),
         Err(error) => return Err(error),
@@ -267,7 +267,7 @@ async fn replace(
     new.metadata.attributes.retain(|name, _| !formats::is_attribute(name));
     new.metadata.attributes.extend(entry.attributes.clone());
     note(&mut new, entry, origin);
-    match vault.replace(id, generation, new.secret, new.metadata.attributes).await {
+    match vault.replace(pool, id, generation, new.secret, new.metadata.attributes).await {
         Ok(Replaced::Swapped(_)) => Ok(true),
         Ok(Replaced::Conflict(_)) | Err(VaultError::NotFound(_)) => Ok(false),
         Err(error) => Err(error),

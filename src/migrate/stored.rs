@@ -105,7 +105,7 @@ impl Stored {
             Err(error) => return Err(error),
         }
         for metadata in listed {
-            match vault.get(metadata.id).await {
+            match vault.get(&metadata.pool, metadata.id).await {
                 Ok(credential) => {
                     let health = health.remove(&metadata.id).unwrap_or_default();
                     self.known.push(Known { credential, health });

@@ -43,7 +43,7 @@ impl SignedIn {
     ) -> Result<Metadata, VaultError> {
         // A record that was removed meanwhile can't be updated: look again.
         while let Some(known) = self.find(vault, &pool).await? {
-            match self.replace(vault, known.id).await {
+            match self.replace(vault, &pool, known.id).await {
                 Err(ReplaceError::Vault(VaultError::NotFound(_))) => {}
                 Err(ReplaceError::Vault(error)) => return Err(error),
                 Ok(stored) => return Ok(stored),
@@ -68,14 +68,19 @@ impl SignedIn {
         Ok(vault.list().await?.credentials.into_iter().find(is_same))
     }
 
-    /// Replaces the tokens of the record with this id, and returns its metadata. If nothing says whose the record is, or
+    /// Replaces the tokens of the pool's record with this id, and returns its metadata. If nothing says whose the record is, or
     /// whose the tokens are, they are stored: see [`is_of`](Self::is_of).
     ///
     /// # Errors
     /// [`ReplaceError::AnotherAccount`] if both say whose they are, and it is not the same account. Nothing is stored then.
-    pub async fn replace(&self, vault: &impl Vault, id: CredentialId) -> Result<Metadata, ReplaceError> {
+    pub async fn replace(
+        &self,
+        vault: &impl Vault,
+        pool: &PoolKey,
+        id: CredentialId,
+    ) -> Result<Metadata, ReplaceError> {
         loop {
-            let current = vault.get(id).await?;
+            let current = vault.get(pool, id).await?;
             if self.is_of(&current) == Some(false) {
                 return Err(ReplaceError::AnotherAccount {
                     record: format!("{}/{}", current.metadata.pool.provider(), current.metadata.label),
@@ -98,8 +103,9 @@ impl SignedIn {
                 _ => Secret::OAuth(tokens),
             };
             let generation = current.metadata.generation;
-            if let Replaced::Swapped(_) = vault.replace(id, generation, secret, attributes).await? {
-                return Ok(vault.get(id).await?.metadata);
+            if let Replaced::Swapped(_) = vault.replace(pool, id, generation, secret, attributes).await?
+            {
+                return Ok(vault.get(pool, id).await?.metadata);
             }
         }
     }

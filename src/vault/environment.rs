@@ -321,6 +321,10 @@ impl Shared {
         Some(Record { metadata, secret: secret.clone() })
     }
 
+    fn is_ours(&self, pool: &PoolKey, id: CredentialId) -> bool {
+        id == self.id && *pool == self.pool
+    }
+
     fn route(&self, request: VaultRequest) -> Route {
         match request {
             VaultRequest::Load(pool) if pool == self.pool => {
@@ -349,33 +353,37 @@ impl Shared {
                 };
                 Route::Inner { request, then: Then::Merge(ours) }
             }
-            VaultRequest::Get { id } if id == self.id => {
+            VaultRequest::Get { pool, id } if self.is_ours(&pool, id) => {
                 Route::Ready(self.get(&self.look()).map(VaultResponse::Credential))
             }
             // There is no place to keep its attributes.
-            VaultRequest::ReplaceSecret { id, expected, secret, .. } if id == self.id => {
+            VaultRequest::ReplaceSecret { pool, id, expected, secret, .. }
+                if self.is_ours(&pool, id) =>
+            {
                 Route::Ready(self.replace(expected, secret).map(VaultResponse::Replaced))
             }
-            VaultRequest::BeginRefresh { id, expected } if id == self.id => {
+            VaultRequest::BeginRefresh { pool, id, expected } if self.is_ours(&pool, id) => {
                 Route::Ready(self.begin(expected).map(VaultResponse::Begun))
             }
             // No other process has this credential, so no wait is kept.
-            VaultRequest::RefreshFailed { id, .. } if id == self.id => {
+            VaultRequest::RefreshFailed { pool, id, .. } if self.is_ours(&pool, id) => {
                 self.look().begun = None;
                 Route::Ready(Ok(VaultResponse::Done))
             }
-            VaultRequest::LeaseRefresh { id } if id == self.id => match self.get(&self.look()) {
-                Ok(_) => Route::Lease,
-                Err(error) => Route::Ready(Err(error)),
-            },
+            VaultRequest::LeaseRefresh { pool, id } if self.is_ours(&pool, id) => {
+                match self.get(&self.look()) {
+                    Ok(_) => Route::Lease,
+                    Err(error) => Route::Ready(Err(error)),
+                }
+            }
             VaultRequest::Put(record) if record.metadata.id == self.id => {
                 Route::Ready(Err(VaultError::Exists(self.id)))
             }
-            VaultRequest::Relabel { id, .. }
-            | VaultRequest::Move { id, .. }
-            | VaultRequest::Remove { id }
-            | VaultRequest::Reseal { id, .. }
-                if id == self.id =>
+            VaultRequest::Relabel { pool, id, .. }
+            | VaultRequest::Move { pool, id, .. }
+            | VaultRequest::Remove { pool, id }
+            | VaultRequest::Reseal { pool, id, .. }
+                if self.is_ours(&pool, id) =>
             {
                 let variable = &self.variable;
                 let error = format!("it is the environment variable {variable}'s; change that instead");

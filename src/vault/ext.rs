@@ -137,8 +137,9 @@ pub trait VaultExt: Vault {
                 };
             };
             let Metadata { id, generation, .. } = known.metadata;
-            match vault.replace_secret(id, generation, credential.secret).await? {
-                Replaced::Swapped(_) => vault.get(id).await.map(|stored| stored.metadata),
+            let pool = &credential.metadata.pool;
+            match vault.replace_secret(pool, id, generation, credential.secret).await? {
+                Replaced::Swapped(_) => vault.get(pool, id).await.map(|stored| stored.metadata),
                 Replaced::Conflict(stored) => Ok(stored.metadata),
             }
         }
@@ -151,11 +152,12 @@ pub trait VaultExt: Vault {
     /// vault cannot be written.
     fn relabel(
         &self,
+        pool: &PoolKey,
         id: CredentialId,
         label: impl Into<Arc<str>>,
     ) -> impl Future<Output = Result<Metadata, VaultError>> + Send {
-        let label = label.into();
-        call!(self, VaultRequest::Relabel { id, label }, VaultResponse::Stored(metadata) => metadata)
+        let (pool, label) = (pool.clone(), label.into());
+        call!(self, VaultRequest::Relabel { pool, id, label }, VaultResponse::Stored(metadata) => metadata)
     }
 
     /// Moves a credential to a place in its pool's order, counted from 0; a place past the
@@ -165,18 +167,25 @@ pub trait VaultExt: Vault {
     /// [`VaultError::NotFound`], or if the vault cannot be written.
     fn move_to(
         &self,
+        pool: &PoolKey,
         id: CredentialId,
         place: usize,
     ) -> impl Future<Output = Result<(), VaultError>> + Send {
-        call!(self, VaultRequest::Move { id, place }, VaultResponse::Done => ())
+        let pool = pool.clone();
+        call!(self, VaultRequest::Move { pool, id, place }, VaultResponse::Done => ())
     }
 
     /// Removes a credential with all that is known of it.
     ///
     /// # Errors
     /// [`VaultError::NotFound`], or if the vault cannot be written.
-    fn remove(&self, id: CredentialId) -> impl Future<Output = Result<(), VaultError>> + Send {
-        call!(self, VaultRequest::Remove { id }, VaultResponse::Done => ())
+    fn remove(
+        &self,
+        pool: &PoolKey,
+        id: CredentialId,
+    ) -> impl Future<Output = Result<(), VaultError>> + Send {
+        let pool = pool.clone();
+        call!(self, VaultRequest::Remove { pool, id }, VaultResponse::Done => ())
     }
 
     /// Reads one credential.
@@ -184,8 +193,13 @@ pub trait VaultExt: Vault {
     /// # Errors
     /// [`VaultError::NotFound`], [`VaultError::Damaged`], [`VaultError::Key`], or if the vault cannot
     /// be read.
-    fn get(&self, id: CredentialId) -> impl Future<Output = Result<Credential, VaultError>> + Send {
-        call!(self, VaultRequest::Get { id }, VaultResponse::Credential(credential) => credential)
+    fn get(
+        &self,
+        pool: &PoolKey,
+        id: CredentialId,
+    ) -> impl Future<Output = Result<Credential, VaultError>> + Send {
+        let pool = pool.clone();
+        call!(self, VaultRequest::Get { pool, id }, VaultResponse::Credential(credential) => credential)
     }
 
     /// Replaces a secret durably if the stored generation is `expected`. A conflict is not an error:
@@ -196,13 +210,14 @@ pub trait VaultExt: Vault {
     /// [`VaultError::Key`], or if the vault cannot be written. The stored secret is then the old one.
     fn replace_secret(
         &self,
+        pool: &PoolKey,
         id: CredentialId,
         expected: Generation,
         secret: impl Into<Secret>,
     ) -> impl Future<Output = Result<Replaced, VaultError>> + Send {
         let secret = secret.into();
         let checked = check_secret(&secret);
-        let replace = replace_as_it_came(self.clone(), id, expected, secret);
+        let replace = replace_as_it_came(self.clone(), pool.clone(), id, expected, secret);
         async move {
             checked?;
             replace.await
@@ -215,16 +230,17 @@ pub trait VaultExt: Vault {
     /// The same as those of [`replace_secret`](Self::replace_secret).
     fn replace(
         &self,
+        pool: &PoolKey,
         id: CredentialId,
         expected: Generation,
         secret: impl Into<Secret>,
         attributes: BTreeMap<String, String>,
     ) -> impl Future<Output = Result<Replaced, VaultError>> + Send {
-        let (secret, attributes) = (secret.into(), Some(attributes));
+        let (pool, secret, attributes) = (pool.clone(), secret.into(), Some(attributes));
         let checked = check_secret(&secret);
         let replace = call!(
             self,
-            VaultRequest::ReplaceSecret { id, expected, secret, attributes },
+            VaultRequest::ReplaceSecret { pool, id, expected, secret, attributes },
             VaultResponse::Replaced(replaced) => replaced
         );
         async move {
@@ -258,9 +274,11 @@ pub trait VaultExt: Vault {
     /// [`VaultError::NotFound`], or if the vault cannot lock.
     fn lease_refresh(
         &self,
+        pool: &PoolKey,
         id: CredentialId,
     ) -> impl Future<Output = Result<RefreshLease, VaultError>> + Send {
-        call!(self, VaultRequest::LeaseRefresh { id }, VaultResponse::Lease(lease) => lease)
+        let pool = pool.clone();
+        call!(self, VaultRequest::LeaseRefresh { pool, id }, VaultResponse::Lease(lease) => lease)
     }
 
     /// Waits until no one else holds the lease of this client's refreshes, and takes it. See
@@ -282,10 +300,12 @@ pub trait VaultExt: Vault {
     /// [`VaultError::NotFound`], or if the vault cannot be written; then nothing must be exchanged.
     fn begin_refresh(
         &self,
+        pool: &PoolKey,
         id: CredentialId,
         expected: Generation,
     ) -> impl Future<Output = Result<Begun, VaultError>> + Send {
-        call!(self, VaultRequest::BeginRefresh { id, expected }, VaultResponse::Begun(begun) => begun)
+        let pool = pool.clone();
+        call!(self, VaultRequest::BeginRefresh { pool, id, expected }, VaultResponse::Begun(begun) => begun)
     }
 
     /// Notes that the exchange of this generation has failed, and how long to leave the token endpoint alone.
@@ -295,11 +315,13 @@ pub trait VaultExt: Vault {
     /// [`VaultError::NotFound`], or if the vault cannot be written.
     fn refresh_failed(
         &self,
+        pool: &PoolKey,
         id: CredentialId,
         expected: Generation,
         failed: FailedRefresh,
     ) -> impl Future<Output = Result<(), VaultError>> + Send {
-        call!(self, VaultRequest::RefreshFailed { id, expected, failed }, VaultResponse::Done => ())
+        let pool = pool.clone();
+        call!(self, VaultRequest::RefreshFailed { pool, id, expected, failed }, VaultResponse::Done => ())
     }
 
     /// Reads a pool's revision; cheap enough to ask every second.
@@ -360,11 +382,12 @@ pub(crate) async fn put_again(
 /// old secret may be spent, so the new one is stored whatever it is.
 pub(crate) async fn replace_as_it_came(
     vault: impl Vault,
+    pool: PoolKey,
     id: CredentialId,
     expected: Generation,
     secret: Secret,
 ) -> Result<Replaced, VaultError> {
-    let request = VaultRequest::ReplaceSecret { id, expected, secret, attributes: None };
+    let request = VaultRequest::ReplaceSecret { pool, id, expected, secret, attributes: None };
     call!(vault, request, VaultResponse::Replaced(replaced) => replaced).await
 }
 

@@ -90,17 +90,23 @@ impl<T: Clone + Send + Sync + 'static> Service<VaultRequest<T>> for MemoryVault<
             VaultRequest::Load(pool) => Ok(VaultResponse::Pool(state.load(&pool))),
             VaultRequest::List => Ok(VaultResponse::List(state.list())),
             VaultRequest::Put(record) => state.put(record).map(VaultResponse::Stored),
-            VaultRequest::Relabel { id, label } => state.relabel(id, label).map(VaultResponse::Stored),
-            VaultRequest::Move { id, place } => state.move_to(id, place).map(|()| VaultResponse::Done),
-            VaultRequest::Remove { id } => state.remove(id).map(|()| VaultResponse::Done),
-            VaultRequest::Get { id } => state.get(id).cloned().map(VaultResponse::Credential),
-            VaultRequest::ReplaceSecret { id, expected, secret, attributes } => {
-                let new = New { secret, attributes, generation: expected.next() };
-                state.swap(id, expected, new).map(VaultResponse::Replaced)
+            VaultRequest::Relabel { pool, id, label } => {
+                state.relabel(&pool, id, label).map(VaultResponse::Stored)
             }
-            VaultRequest::Reseal { id, expected, secret } => {
+            VaultRequest::Move { pool, id, place } => {
+                state.move_to(&pool, id, place).map(|()| VaultResponse::Done)
+            }
+            VaultRequest::Remove { pool, id } => state.remove(&pool, id).map(|()| VaultResponse::Done),
+            VaultRequest::Get { pool, id } => {
+                state.get(&pool, id).cloned().map(VaultResponse::Credential)
+            }
+            VaultRequest::ReplaceSecret { pool, id, expected, secret, attributes } => {
+                let new = New { secret, attributes, generation: expected.next() };
+                state.swap(&pool, id, expected, new).map(VaultResponse::Replaced)
+            }
+            VaultRequest::Reseal { pool, id, expected, secret } => {
                 let new = New { secret, attributes: None, generation: expected };
-                state.swap(id, expected, new).map(VaultResponse::Replaced)
+                state.swap(&pool, id, expected, new).map(VaultResponse::Replaced)
             }
             VaultRequest::Record { pool, outcomes, batch } => {
                 Ok(VaultResponse::Revision(state.record(&pool, &outcomes, batch)))
@@ -110,7 +116,7 @@ impl<T: Clone + Send + Sync + 'static> Service<VaultRequest<T>> for MemoryVault<
                 Ok(VaultResponse::Changes(state.changes(&pool, since)))
             }
             VaultRequest::Watch(pool) => Ok(VaultResponse::Watch(Some(state.watch(&pool)))),
-            VaultRequest::LeaseRefresh { id } => match state.get(id) {
+            VaultRequest::LeaseRefresh { pool, id } => match state.get(&pool, id) {
                 Ok(_) => {
                     return MemoryFuture(Inner::Waiting(self.leases.lock(Leased::Credential(id))));
                 }
@@ -119,11 +125,11 @@ impl<T: Clone + Send + Sync + 'static> Service<VaultRequest<T>> for MemoryVault<
             VaultRequest::LeaseClient { client } => {
                 return MemoryFuture(Inner::Waiting(self.leases.lock(Leased::Client(client))));
             }
-            VaultRequest::BeginRefresh { id, expected } => {
-                state.begin_refresh(id, expected).map(VaultResponse::Begun)
+            VaultRequest::BeginRefresh { pool, id, expected } => {
+                state.begin_refresh(&pool, id, expected).map(VaultResponse::Begun)
             }
-            VaultRequest::RefreshFailed { id, expected, failed } => {
-                state.refresh_failed(id, expected, failed).map(|()| VaultResponse::Done)
+            VaultRequest::RefreshFailed { pool, id, expected, failed } => {
+                state.refresh_failed(&pool, id, expected, failed).map(|()| VaultResponse::Done)
             }
         };
         MemoryFuture(Inner::Ready(ready(response)))
@@ -197,8 +203,14 @@ impl Pool {
 }
 
 impl<T: Clone + 'static> State<T> {
-    fn get(&self, id: CredentialId) -> Result<&Record<T>, VaultError> {
-        self.records.get(&id).ok_or(VaultError::NotFound(id))
+    fn get(&self, pool: &PoolKey, id: CredentialId) -> Result<&Record<T>, VaultError> {
+        let record = self.records.get(&id).filter(|record| record.metadata.pool == *pool);
+        record.ok_or(VaultError::NotFound(id))
+    }
+
+    fn get_mut(&mut self, pool: &PoolKey, id: CredentialId) -> Result<&mut Record<T>, VaultError> {
+        let record = self.records.get_mut(&id).filter(|record| record.metadata.pool == *pool);
+        record.ok_or(VaultError::NotFound(id))
     }
 
     fn pool(&mut self, key: &PoolKey) -> &mut Pool {
@@ -264,36 +276,43 @@ impl<T: Clone + 'static> State<T> {
         Ok(metadata)
     }
 
-    fn relabel(&mut self, id: CredentialId, label: Arc<str>) -> Result<Metadata, VaultError> {
+    fn relabel(
+        &mut self,
+        pool: &PoolKey,
+        id: CredentialId,
+        label: Arc<str>,
+    ) -> Result<Metadata, VaultError> {
         check_name("label", &label)?;
-        if self.is_label_taken(&self.get(id)?.metadata.pool, &label, id) {
+        self.get(pool, id)?;
+        if self.is_label_taken(pool, &label, id) {
             return Err(VaultError::LabelTaken(label));
         }
-        let record = self.records.get_mut(&id).ok_or(VaultError::NotFound(id))?;
+        let record = self.get_mut(pool, id)?;
         let before = std::mem::replace(&mut record.metadata.label, label);
         let metadata = record.metadata.clone();
-        let pool = self.pool(&metadata.pool);
+        let pool = self.pool(pool);
         pool.labels.remove(&before);
         pool.labels.insert(metadata.label.clone(), id);
         pool.changed(Step::Record(id));
         Ok(metadata)
     }
 
-    fn move_to(&mut self, id: CredentialId, place: usize) -> Result<(), VaultError> {
-        let key = self.get(id)?.metadata.pool.clone();
-        let pool = self.pool(&key);
+    fn move_to(&mut self, pool: &PoolKey, id: CredentialId, place: usize) -> Result<(), VaultError> {
+        self.get(pool, id)?;
+        let pool = self.pool(pool);
         pool.standings.move_to(id, place);
         pool.changed(Step::Reordered);
         Ok(())
     }
 
-    fn remove(&mut self, id: CredentialId) -> Result<(), VaultError> {
-        let record = self.records.remove(&id).ok_or(VaultError::NotFound(id))?;
+    fn remove(&mut self, pool: &PoolKey, id: CredentialId) -> Result<(), VaultError> {
+        let label = self.get(pool, id)?.metadata.label.clone();
+        self.records.remove(&id);
         self.begun.remove(&id);
         self.failed.remove(&id);
-        let pool = self.pool(&record.metadata.pool);
+        let pool = self.pool(pool);
         pool.standings.remove(id);
-        pool.labels.remove(&record.metadata.label);
+        pool.labels.remove(&label);
         pool.changed(Step::Removed(id));
         Ok(())
     }
@@ -302,11 +321,12 @@ impl<T: Clone + 'static> State<T> {
     /// same secret, resealed.
     fn swap(
         &mut self,
+        pool: &PoolKey,
         id: CredentialId,
         expected: Generation,
         new: New<T>,
     ) -> Result<Replaced<T>, VaultError> {
-        let record = self.records.get_mut(&id).ok_or(VaultError::NotFound(id))?;
+        let record = self.get_mut(pool, id)?;
         check_kind(&record.metadata, &new.secret)?;
         if record.metadata.generation != expected {
             return Ok(Replaced::Conflict(record.clone()));
@@ -318,14 +338,18 @@ impl<T: Clone + 'static> State<T> {
         if new.generation != expected {
             record.metadata.generation = new.generation;
             record.metadata.updated_at = now();
-            let pool = record.metadata.pool.clone();
-            self.pool(&pool).changed(Step::Record(id));
+            self.pool(pool).changed(Step::Record(id));
         }
         Ok(Replaced::Swapped(new.generation))
     }
 
-    fn begin_refresh(&mut self, id: CredentialId, expected: Generation) -> Result<Begun<T>, VaultError> {
-        let record = self.get(id)?.clone();
+    fn begin_refresh(
+        &mut self,
+        pool: &PoolKey,
+        id: CredentialId,
+        expected: Generation,
+    ) -> Result<Begun<T>, VaultError> {
+        let record = self.get(pool, id)?.clone();
         if record.metadata.generation != expected {
             return Ok(Begun::new(record));
         }
@@ -344,11 +368,12 @@ impl<T: Clone + 'static> State<T> {
 
     fn refresh_failed(
         &mut self,
+        pool: &PoolKey,
         id: CredentialId,
         expected: Generation,
         failed: FailedRefresh,
     ) -> Result<(), VaultError> {
-        if self.get(id)?.metadata.generation == expected {
+        if self.get(pool, id)?.metadata.generation == expected {
             let until = Instant::now() + failed.wait;
             self.begun.remove(&id);
             self.failed.insert(id, (expected, until, failed));

@@ -19,6 +19,10 @@
 //!   backend's own trouble (no connection, a timeout) is any other error, of any type: an error that is not a
 //!   `VaultError` becomes [`VaultError::Layer`]. No account cools down for it; the request is made again. A pool that
 //!   was never put into is not an error: it is empty, at any revision.
+//! - **A credential's pool** is in each request that names a credential, so a backend may keep each pool in a place of its
+//!   own, such as a slot of a cluster, without an index over all of them. A credential that is in another pool than the
+//!   request says is [`VaultError::NotFound`], and nothing changes. If a record can't be read and nothing else says its pool,
+//!   it counts as one of the request's pool.
 //! - **One record that can't be read** does not fail a `Load` or a `List`. It is listed in `damaged`, with its credential's
 //!   id and kind as far as they are known, and with [`may_pass`](Damage::may_pass) if the record itself may be well: the
 //!   pool then goes on using what it has. `Get` fails with [`VaultError::Damaged`].
@@ -77,8 +81,9 @@
 //!                 Ok(VaultResponse::Pool(StoredPool::new(credentials, standings, revision, Vec::new())))
 //!             }
 //!             VaultRequest::Revision(_) => Ok(VaultResponse::Revision(Revision::new(1))),
-//!             VaultRequest::Get { id } => {
-//!                 let found = all.clone().find(|known| known.metadata.id == id).cloned();
+//!             VaultRequest::Get { pool, id } => {
+//!                 let mut of_pool = all.filter(|known| known.metadata.pool == pool);
+//!                 let found = of_pool.find(|known| known.metadata.id == id).cloned();
 //!                 found.map(VaultResponse::Credential).ok_or(VaultError::NotFound(id))
 //!             }
 //!             // All other requests, now or in a later version: put, record, leases.

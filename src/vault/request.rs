@@ -23,6 +23,8 @@ pub enum VaultRequest<T = Secret> {
     /// Gives a credential another label; a label that is taken is an error. The response is
     /// [`Stored`](super::VaultResponse::Stored).
     Relabel {
+        /// The credential's pool.
+        pool: PoolKey,
         /// The credential.
         id: CredentialId,
         /// Its new label.
@@ -30,24 +32,33 @@ pub enum VaultRequest<T = Secret> {
     },
     /// Moves a credential to another place in its pool's order. The response is [`Done`](super::VaultResponse::Done).
     Move {
+        /// The credential's pool.
+        pool: PoolKey,
         /// The credential.
         id: CredentialId,
         /// The place, counted from 0; a place past the end means the last one.
         place: usize,
     },
-    /// Removes a credential and all that is known of it. The response is [`Done`](super::VaultResponse::Done).
+    /// Removes a credential and all that is known of it. A record that can't be read is removed even if the vault can't tell
+    /// its pool. The response is [`Done`](super::VaultResponse::Done).
     Remove {
+        /// The credential's pool.
+        pool: PoolKey,
         /// The credential.
         id: CredentialId,
     },
     /// Reads one credential. The response is [`Credential`](super::VaultResponse::Credential).
     Get {
+        /// The credential's pool.
+        pool: PoolKey,
         /// The credential.
         id: CredentialId,
     },
     /// Replaces a secret if the stored generation is the expected one. The new secret gets the next generation; its kind
     /// must be the stored one. Durable before the response, which is [`Replaced`](super::VaultResponse::Replaced).
     ReplaceSecret {
+        /// The credential's pool.
+        pool: PoolKey,
         /// The credential.
         id: CredentialId,
         /// The generation to replace.
@@ -62,6 +73,8 @@ pub enum VaultRequest<T = Secret> {
     /// no new revision, since nothing changes that a pool reads. Durable before the response, which is
     /// [`Replaced`](super::VaultResponse::Replaced).
     Reseal {
+        /// The credential's pool.
+        pool: PoolKey,
         /// The credential.
         id: CredentialId,
         /// The generation of the secret; nothing is stored if the stored generation is another one by now.
@@ -84,6 +97,8 @@ pub enum VaultRequest<T = Secret> {
     /// Leases a credential's refresh. The response, [`Lease`](super::VaultResponse::Lease), comes once no one else holds
     /// the lease.
     LeaseRefresh {
+        /// The credential's pool.
+        pool: PoolKey,
         /// The credential.
         id: CredentialId,
     },
@@ -98,6 +113,8 @@ pub enum VaultRequest<T = Secret> {
     /// response, which is [`Begun`](super::VaultResponse::Begun). A new secret deletes the note, and so does an outcome
     /// after which that generation [needs a sign-in](crate::standing::Health::NeedsSignIn).
     BeginRefresh {
+        /// The credential's pool.
+        pool: PoolKey,
         /// The credential.
         id: CredentialId,
         /// The generation to exchange; nothing is noted if the stored generation is another one by now.
@@ -107,6 +124,8 @@ pub enum VaultRequest<T = Secret> {
     /// endpoint again too early. Send this while the credential's refresh is leased. A new secret deletes the note. The
     /// response is [`Done`](super::VaultResponse::Done); if this fails, other processes find out by themselves.
     RefreshFailed {
+        /// The credential's pool.
+        pool: PoolKey,
         /// The credential.
         id: CredentialId,
         /// The generation whose exchange failed; nothing is noted if the stored generation is another one by now.

@@ -17,12 +17,12 @@ async fn an_older_vault_gets_the_newer_token_and_that_one_is_renewed() {
     let mut generation = backup.metadata.generation;
     for token in ["a-2", "a-3", "a-4"] {
         let tokens = OAuthTokens::new(token).refresh(format!("r-{token}"));
-        let replaced = vault.replace_secret(id, generation, tokens);
-        let Replaced::Swapped(next) = replaced.await.unwrap() else { panic!("somebody else's") };
+        let replaced = vault.replace_secret(&key(), id, generation, tokens).await;
+        let Replaced::Swapped(next) = replaced.unwrap() else { panic!("somebody else's") };
         generation = next;
     }
     pool.sync().await.unwrap();
-    vault.remove(id).await.unwrap();
+    vault.remove(&key(), id).await.unwrap();
     vault.put(backup).await.unwrap();
 
     let presented = Journal::new();
@@ -38,7 +38,7 @@ async fn an_older_vault_gets_the_newer_token_and_that_one_is_renewed() {
     assert_eq!(events.count("OlderVault"), 1);
     // The newer token was put back as the second generation, and renewed as the third.
     assert_eq!(upstream.tokens(), ["a-4", "a-3"]);
-    assert_eq!(vault.get(id).await.unwrap().secret.token().expose(), "a-3");
+    assert_eq!(vault.get(&key(), id).await.unwrap().secret.token().expose(), "a-3");
 }
 
 #[tokio::test(start_paused = true)]
@@ -50,20 +50,23 @@ async fn an_older_vault_gets_the_newer_token_at_the_next_sync_but_keeps_a_new_si
         let id = backup.metadata.id;
         let newer = OAuthTokens::new("a-9").refresh("r-9");
         let Replaced::Swapped(second) =
-            vault.replace_secret(id, Generation::FIRST, newer).await.unwrap()
+            vault.replace_secret(&key(), id, Generation::FIRST, newer).await.unwrap()
         else {
             panic!("somebody else's")
         };
-        vault.replace_secret(id, second, OAuthTokens::new("a-10").refresh("r-10")).await.unwrap();
+        vault
+            .replace_secret(&key(), id, second, OAuthTokens::new("a-10").refresh("r-10"))
+            .await
+            .unwrap();
         pool.sync().await.unwrap();
         if signed_in_since {
             backup.metadata.updated_at = backup.metadata.updated_at.after(HOUR);
         }
-        vault.remove(id).await.unwrap();
+        vault.remove(&key(), id).await.unwrap();
         vault.put(backup).await.unwrap();
         pool.sync().await.unwrap();
         tokio::time::sleep(seconds(5)).await;
-        let stored = vault.get(id).await.unwrap().secret;
+        let stored = vault.get(&key(), id).await.unwrap().secret;
         assert_eq!(stored.token().expose(), if signed_in_since { "a-1" } else { "a-10" });
     }
 }

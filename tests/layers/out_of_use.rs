@@ -166,8 +166,8 @@ async fn a_reset_or_another_secret_puts_the_account_back_to_use() {
         ask(&rig.service, post()).await;
         let id = id_of(&rig.pool, "a");
         if by_secret {
-            let generation = vault.get(id).await.unwrap().metadata.generation;
-            vault.replace_secret(id, generation, OAuthTokens::new("a-new")).await.unwrap();
+            let generation = vault.get(&key(), id).await.unwrap().metadata.generation;
+            vault.replace_secret(&key(), id, generation, OAuthTokens::new("a-new")).await.unwrap();
             let next = Pool::builder(frank(), vault).open().await.unwrap();
             assert_eq!(status_of(&next, "a").standing.health, Health::Good);
         } else {

@@ -207,7 +207,7 @@ async fn an_account_that_needs_a_sign_in_is_not_tried_again_until_it_has_one() {
 
     let new = OAuthTokens::new("signed-in").refresh("again").expires_at(clock.now().after(HOUR));
     let id = id_of(&pool, "a");
-    vault.replace_secret(id, Generation::FIRST, new).await.unwrap();
+    vault.replace_secret(&key(), id, Generation::FIRST, new).await.unwrap();
     reaches(&tries, 2).await;
     // A new sign-in clears the verdict; the next verdict is about the new token.
     tokio::time::sleep(HOUR).await;
@@ -261,7 +261,7 @@ async fn an_explicit_call_renews_a_token_that_still_works() {
     let id = pool.status()[0].credential.id;
     tokio::time::advance(seconds(120)).await;
     assert!(pool.renew(id, server.refresher()).await.unwrap());
-    let stored = vault.get(id).await.unwrap();
+    let stored = vault.get(&key(), id).await.unwrap();
     assert_eq!(stored.metadata.generation, Generation::FIRST.next());
     assert_eq!(server.asked.all().len(), 1);
     let stranger = CredentialId::random();

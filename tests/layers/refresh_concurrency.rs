@@ -79,10 +79,11 @@ async fn a_request_waits_half_a_minute_for_a_refresh_which_then_goes_on() {
         tokio::task::yield_now().await;
     }
     let id = id_of(&pool, "a");
-    assert_eq!(vault.get(id).await.unwrap().secret.token().expose(), "a-2");
+    assert_eq!(vault.get(&key(), id).await.unwrap().secret.token().expose(), "a-2");
     // It had cooled down because its token was not renewed.
     assert_eq!(cools(&pool, "a"), Duration::ZERO);
-    let again = vault.replace_secret(id, Generation::FIRST, OAuthTokens::new("x")).await.unwrap();
+    let again =
+        vault.replace_secret(&key(), id, Generation::FIRST, OAuthTokens::new("x")).await.unwrap();
     assert!(matches!(again, Replaced::Conflict(_)));
     assert_eq!(begun.all().len(), 1);
 }

@@ -108,7 +108,7 @@ async fn close_waits_for_the_exchange_and_its_save_and_begins_no_other() {
     pool.close(seconds(60)).await.unwrap();
     assert_eq!(first.await.unwrap(), (200, "a-2".into()));
     let id = id_of(&pool, "a");
-    assert_eq!(vault.get(id).await.unwrap().secret.token().expose(), "a-2");
+    assert_eq!(vault.get(&key(), id).await.unwrap().secret.token().expose(), "a-2");
     assert_eq!(begun.all(), ["a"]);
     let late = pinned("b");
     assert_eq!(ask(&service, late).await.0, 401);
@@ -139,7 +139,7 @@ async fn close_saves_what_was_recorded_and_reports_what_it_could_not_save() {
 async fn waiting_for_the_lease_of_a_stopped_process_cools_no_account_down() {
     let vault = accounts(["a", "b"]).await;
     let pool = open(vault.clone()).await;
-    let held = vault.lease_refresh(id_of(&pool, "a")).await.unwrap();
+    let held = vault.lease_refresh(&key(), id_of(&pool, "a")).await.unwrap();
     let (refresher, asked) = failing(0, || unreachable!());
     let service = stack(CredentialsLayer::new(pool.clone()).refresher(refresher), refused("a"));
     for _ in 0..3 {

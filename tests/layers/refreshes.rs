@@ -35,7 +35,7 @@ async fn is_refreshed_once_and_answers(status: u16) {
     assert_eq!(rig.upstream.seen.all()[1].body, "a question");
     assert_eq!(rig.refreshes.all(), ["a"]);
     let id = id_of(&rig.pool, "a");
-    assert_eq!(vault.get(id).await.unwrap().secret.token().expose(), "a-2", "it is saved");
+    assert_eq!(vault.get(&key(), id).await.unwrap().secret.token().expose(), "a-2", "it is saved");
     assert_eq!(rig.pool.counters().refreshes, 1);
     assert_eq!(order(&rig.pool), ["a", "b"]);
 }

@@ -232,7 +232,7 @@ async fn a_reset_clears_a_suspicion() {
 
 /// Moves an account to the front.
 async fn put_first(vault: &MemoryVault, pool: &Pool, label: &str) {
-    vault.move_to(status_of(pool, label).credential.id, 0).await.unwrap();
+    vault.move_to(&key(), status_of(pool, label).credential.id, 0).await.unwrap();
     pool.sync().await.unwrap();
 }
 
@@ -263,7 +263,7 @@ async fn a_new_secret_from_anyone_ends_a_cooldown_of_the_refused_one() {
     assert_eq!(cools(&pool, "a"), seconds(300));
     let Metadata { id, generation, .. } = status_of(&pool, "a").credential;
     // Another program, which does not know about the cooldown.
-    vault.replace_secret(id, generation, Secret::api_key("a-2")).await.unwrap();
+    vault.replace_secret(&key(), id, generation, Secret::api_key("a-2")).await.unwrap();
     pool.sync().await.unwrap();
     assert_eq!(cools(&pool, "a"), NONE);
     assert_eq!(status_of(&pool, "a").standing.failures, 0);
@@ -289,7 +289,7 @@ async fn a_new_secret_does_not_end_a_limit() {
     let (pool, _) = pool_of(&vault).await;
     ask(&stack(four(&pool, &no_refresh()), upstream), post()).await;
     let Metadata { id, generation, .. } = status_of(&pool, "a").credential;
-    vault.replace_secret(id, generation, Secret::api_key("a-2")).await.unwrap();
+    vault.replace_secret(&key(), id, generation, Secret::api_key("a-2")).await.unwrap();
     pool.sync().await.unwrap();
     assert_eq!(cools(&pool, "a"), seconds(60));
 }

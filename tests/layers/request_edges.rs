@@ -217,7 +217,10 @@ async fn a_new_sign_in_clears_the_verdict_on_the_old_secret() {
     let status = pool.status().remove(0);
     assert!(matches!(status.standing.health, Health::NeedsSignIn { .. }));
     let metadata = status.credential;
-    vault.replace_secret(metadata.id, metadata.generation, OAuthTokens::new("new")).await.unwrap();
+    vault
+        .replace_secret(&metadata.pool, metadata.id, metadata.generation, OAuthTokens::new("new"))
+        .await
+        .unwrap();
     pool.sync().await.unwrap();
     assert_eq!(client.oneshot(request()).await.unwrap().status(), 200);
 }

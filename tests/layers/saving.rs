@@ -140,7 +140,7 @@ async fn a_save_during_a_sync_does_not_lose_the_cooldown() {
     let upstream = Upstream::new().answers("a", [Canned::limited(3000)]);
     let service = stack(four(&pool, &no_refresh()), upstream);
     // Another process renames b, so that there is something to read.
-    vault.relabel(id_of(&pool, "b"), "bee").await.unwrap();
+    vault.relabel(&key(), id_of(&pool, "b"), "bee").await.unwrap();
     let syncing = tokio::spawn({
         let pool = pool.clone();
         async move { pool.sync().await.unwrap() }

@@ -66,7 +66,7 @@ async fn for_200_requests_at_once_an_expired_token_is_refreshed_once_and_all_suc
     assert_eq!((upstream.count("a-1"), upstream.count("a-2")), (200, 200));
     assert_eq!((spy.count("lease"), spy.count("replace")), (1, 1), "nor is the vault asked more often");
     assert_eq!(pool.counters().refreshes, 1);
-    assert_eq!(vault.get(id_of(&pool, "a")).await.unwrap().metadata.generation.get(), 2);
+    assert_eq!(vault.get(&key(), id_of(&pool, "a")).await.unwrap().metadata.generation.get(), 2);
 }
 
 #[tokio::test]
@@ -90,7 +90,7 @@ async fn a_secret_that_another_process_renewed_is_used_without_a_refresh() {
     let vault = accounts(["a"]).await;
     let pool = builder(vault.clone()).open().await.unwrap();
     let stored = pool.status()[0].credential.clone();
-    vault.replace_secret(stored.id, stored.generation, renewed(&stored)).await.unwrap();
+    vault.replace_secret(&stored.pool, stored.id, stored.generation, renewed(&stored)).await.unwrap();
     let upstream = Upstream::new().answers("a-1", [Canned::status(401)]);
     let refreshes = Journal::new();
     let service = stack(four(&pool, &renewing(&refreshes)), upstream);
@@ -109,7 +109,7 @@ async fn a_request_dropped_during_a_refresh_does_not_lose_the_new_secret() {
     gate.add_permits(1);
     events.has("Refreshed").await;
     let id = id_of(&pool, "a");
-    assert_eq!(vault.get(id).await.unwrap().secret.token().expose(), "a-2");
+    assert_eq!(vault.get(&key(), id).await.unwrap().secret.token().expose(), "a-2");
     assert_eq!(ask(&service, post()).await, (200, "a-2".into()));
     assert_eq!(upstream.tokens(), ["a-1", "a-2"]);
 }
@@ -160,7 +160,7 @@ async fn an_unsaved_new_secret_is_not_used_and_not_exchanged_again() {
     assert_eq!(events.count("SecretNotSaved"), 6);
     assert_eq!(refreshes.all(), ["a"]);
     let id = id_of(&pool, "a");
-    assert_eq!(vault.get(id).await.unwrap().secret.token().expose(), "a-2");
+    assert_eq!(vault.get(&key(), id).await.unwrap().secret.token().expose(), "a-2");
     let request = pinned("a");
     assert_eq!(ask(&service, request).await, (200, "a-2".into()));
 }

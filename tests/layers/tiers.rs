@@ -118,7 +118,7 @@ async fn a_limit_does_not_lose_the_explicit_order_and_a_reset_restores_it() {
     let upstream = Upstream::new();
     let vault = keys(["a", "b", "c"]).await;
     let pool = builder(vault.clone()).clock(tokio_clock()).open().await.unwrap();
-    vault.move_to(id_of(&pool, "c"), 0).await.unwrap();
+    vault.move_to(&key(), id_of(&pool, "c"), 0).await.unwrap();
     pool.sync().await.unwrap();
     assert_eq!(order(&pool), ["c", "a", "b"]);
     let service = stack(four(&pool, &no_refresh()), upstream.clone());
@@ -183,7 +183,7 @@ async fn agree(steps: &[Step]) {
             }
             Step::Reset(which) => pool.reset(id_of(&pool, LABELS[which])).await.unwrap(),
             Step::Move(which, to) => {
-                vault.move_to(id_of(&pool, LABELS[which]), to).await.unwrap();
+                vault.move_to(&key(), id_of(&pool, LABELS[which]), to).await.unwrap();
                 pool.sync().await.unwrap();
             }
             Step::Tier(which, tier) => {

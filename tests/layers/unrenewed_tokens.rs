@@ -83,7 +83,7 @@ async fn a_stopped_process_with_the_lease_of_an_expired_token_cools_no_account_d
     for order in 0..5 {
         let why = format!("order {order}");
         let Scene { vault, pool, asked, service } = Scene::new(&clock, order).await;
-        let held = vault.lease_refresh(id_of(&pool, "a")).await.unwrap();
+        let held = vault.lease_refresh(&key(), id_of(&pool, "a")).await.unwrap();
         // Many at once, as after a wait.
         let requests: Vec<_> = (0..20).map(|_| tokio::spawn(ask(&service, post()))).collect();
         for request in requests {
@@ -147,7 +147,7 @@ async fn one_failure_of_the_token_endpoint_cools_no_account_down() {
             let other = if has_key { "paid" } else { "b-1" };
             if has_key {
                 let b = vault.load_pool(key()).await.unwrap().credentials.pop().unwrap();
-                vault.remove(b.metadata.id).await.unwrap();
+                vault.remove(&b.metadata.pool, b.metadata.id).await.unwrap();
                 vault.put(Credential::new(key(), "paid", Secret::api_key("paid"))).await.unwrap();
             }
             let pool = builder(vault.clone()).clock(clock.clone()).mode(Mode::All).open().await.unwrap();

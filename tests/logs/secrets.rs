@@ -311,6 +311,7 @@ async fn the_debug_output_of_no_public_value_shows_a_secret() {
     debug_is_clean(&VaultRequest::Put(credential.clone()));
     let generation = credential.metadata.generation;
     let replace = VaultRequest::ReplaceSecret {
+        pool: credential.metadata.pool.clone(),
         id: credential.metadata.id,
         expected: generation,
         secret: Secret::api_key(PLANTED),
@@ -318,14 +319,22 @@ async fn the_debug_output_of_no_public_value_shows_a_secret() {
     };
     debug_is_clean(&replace);
     let reseal = VaultRequest::Reseal {
+        pool: credential.metadata.pool.clone(),
         id: credential.metadata.id,
         expected: generation,
         secret: Secret::api_key(PLANTED),
     };
     debug_is_clean(&reseal);
-    debug_is_clean(&vault.get(credential.metadata.id).await);
-    let conflict =
-        vault.replace_secret(credential.metadata.id, generation.next(), tokens("c")).await.unwrap();
+    debug_is_clean(&vault.get(&credential.metadata.pool, credential.metadata.id).await);
+    let conflict = vault
+        .replace_secret(
+            &credential.metadata.pool,
+            credential.metadata.id,
+            generation.next(),
+            tokens("c"),
+        )
+        .await
+        .unwrap();
     assert!(matches!(conflict, vault::Replaced::Conflict(_)));
     debug_is_clean(&conflict);
 
@@ -428,7 +437,7 @@ fn a_key_is_nowhere_in_memory_once_all_that_had_it_is_dropped() {
     runtime().block_on(async {
         let vault = FileVault::open(directory.path().join("vault"), &key).await.unwrap();
         let stored = vault.put(Credential::new(pool.clone(), "work", tokens("work"))).await.unwrap();
-        vault.get(stored.id).await.unwrap();
+        vault.get(&stored.pool, stored.id).await.unwrap();
         let _ = (key.clone(), key.id(), key.to_base64());
     });
     drop(key);

@@ -268,7 +268,7 @@ async fn a_request_with_an_expired_token_succeeds_after_one_refresh_that_is_save
         assert_eq!(response.await.unwrap().unwrap().status(), StatusCode::OK);
     }
     assert_eq!((server.granted(Kind::Refresh), server.reuses()), (1, 0));
-    let now = vault.get(stored.id).await.unwrap();
+    let now = vault.get(&stored.pool, stored.id).await.unwrap();
     assert!(now.metadata.generation > stored.generation);
 }
 

@@ -54,7 +54,7 @@ async fn processes_that_migrate_at_once_add_nothing_twice() {
         assert_eq!(known.damaged, []);
         assert_eq!(known.credentials.len(), RECORDS);
         for record in known.credentials {
-            vault.remove(record.id).await.unwrap();
+            vault.remove(&record.pool, record.id).await.unwrap();
         }
     }
     for mut child in children {

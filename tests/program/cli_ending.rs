@@ -35,10 +35,10 @@ impl Scene {
     /// Stores the account again, with its present tokens as if they had expired.
     async fn expire(&mut self) {
         let vault = self.home.vault().await;
-        let stored = vault.get(self.account.id).await.unwrap();
+        let stored = vault.get(&self.account.pool, self.account.id).await.unwrap();
         let Secret::OAuth(mut tokens) = stored.secret else { panic!("another kind") };
         tokens.expires_at = Some(Clock::system().now().before(seconds(60)));
-        vault.remove(self.account.id).await.unwrap();
+        vault.remove(&self.account.pool, self.account.id).await.unwrap();
         self.account = self.home.add_to(PoolKey::new("openai"), "work", tokens).await;
     }
 

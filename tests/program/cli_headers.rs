@@ -87,7 +87,7 @@ async fn an_expired_token_is_renewed_first_and_kept() {
     let stored = home.add_to(PoolKey::new("openai"), "work", tokens).await;
     let run = home.run_showing(["headers", "openai"], "").ok();
     assert_eq!(server.granted(Kind::Refresh), 1);
-    let kept = home.vault().await.get(stored.id).await.unwrap();
+    let kept = home.vault().await.get(&stored.pool, stored.id).await.unwrap();
     let Secret::OAuth(kept) = kept.secret else { panic!() };
     assert!(
         run.stdout.contains(&format!("authorization: Bearer {}\n", kept.access.expose())),
@@ -108,7 +108,7 @@ async fn a_token_that_is_too_new_to_be_renewed_is_written_as_the_layers_send_it(
     // As from a server whose tokens live for a second.
     tokens.expires_at = Some(Clock::system().now().before(Duration::from_secs(1)));
     let secret = Secret::OAuth(tokens.clone());
-    home.vault().await.replace_secret(stored.id, stored.generation, secret).await.unwrap();
+    home.vault().await.replace_secret(&stored.pool, stored.id, stored.generation, secret).await.unwrap();
     let run = home.run_showing(["headers", "openai"], "").ok();
     assert!(run.stdout.contains(tokens.access.expose()), "{run:?}");
     assert_eq!((run.stderr.as_str(), server.asked(Kind::Refresh)), ("", 0));
@@ -258,10 +258,10 @@ async fn a_response_that_could_not_be_read_is_kept_and_named() {
     assert_eq!(finding["severity"], "note");
     assert!(finding["path"].as_str().unwrap().contains(&id), "{finding}");
     // New tokens are the end of it.
-    let (vault, id) = (home.vault().await, id.parse().unwrap());
-    let generation = vault.get(id).await.unwrap().metadata.generation;
+    let (vault, pool, id) = (home.vault().await, PoolKey::new("openai"), id.parse().unwrap());
+    let generation = vault.get(&pool, id).await.unwrap().metadata.generation;
     let tokens = OAuthTokens::new("at-secret-new");
-    vault.replace_secret(id, generation, Secret::OAuth(tokens)).await.unwrap();
+    vault.replace_secret(&pool, id, generation, Secret::OAuth(tokens)).await.unwrap();
     let run = home.run(["list"]).ok();
     assert!(!run.stderr.contains("has a response of its token endpoint"), "{run:?}");
     assert!(home.run(["list", "--json"]).ok().json()[0].get("unread_response").is_none());

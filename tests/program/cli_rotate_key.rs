@@ -10,10 +10,10 @@ use std::path::Path;
 use std::process::{Child, Stdio};
 
 use serde_json::Value;
-use tower_credentials::CredentialId;
 use tower_credentials::vault::VaultExt;
 use tower_credentials::vault::file::FileVault;
 use tower_credentials::vault::key::{FileKey, KeyServiceExt, Keys, VaultKey};
+use tower_credentials::{CredentialId, PoolKey};
 
 use crate::cli::{Home, Run, end_of, until};
 
@@ -27,6 +27,10 @@ async fn with_accounts() -> (Home, VaultKey) {
     let key = FileKey::new(home.key_file()).load().await.unwrap().unwrap();
     home.secret(key.to_base64().expose());
     (home, key)
+}
+
+fn pool() -> PoolKey {
+    PoolKey::new("openai")
 }
 
 async fn keys(home: &Home) -> Keys {
@@ -53,7 +57,7 @@ async fn assert_all_open(home: &Home, keys: &Keys) {
     assert!(listed.damaged.is_empty(), "{:?}", listed.damaged);
     assert_eq!(listed.credentials.len(), LABELS.len());
     for metadata in listed.credentials {
-        let stored = vault.get(metadata.id).await.unwrap();
+        let stored = vault.get(&metadata.pool, metadata.id).await.unwrap();
         assert_eq!(stored.secret.token().expose(), format!("sk-secret-{}", metadata.label));
     }
 }
@@ -154,7 +158,7 @@ async fn a_rotation_that_is_killed_at_any_record_is_continued_and_loses_nothing(
         let (home, old) = with_accounts().await;
         let order: Vec<_> = sealed_with(&home).into_iter().map(|(id, _)| id).collect();
         // It waits for this record's lease, as for somebody who refreshes it.
-        let lease = home.vault().await.lease_refresh(order[stop]).await.unwrap();
+        let lease = home.vault().await.lease_refresh(&pool(), order[stop]).await.unwrap();
         let mut child = start(&home, &["vault", "rotate-key"]);
         let marker = home.vault_directory().join("key.json");
         until("it has come to the record", || {
@@ -198,7 +202,7 @@ async fn a_rotation_that_is_killed_at_any_record_is_continued_and_loses_nothing(
 async fn of_two_rotations_at_once_one_fails_and_names_the_other() {
     let (home, _) = with_accounts().await;
     let id = sealed_with(&home)[0].0;
-    let lease = home.vault().await.lease_refresh(id).await.unwrap();
+    let lease = home.vault().await.lease_refresh(&pool(), id).await.unwrap();
     let first = start(&home, &["vault", "rotate-key"]);
     let old = home.config_directory().join("vault.key.old");
     until("it has begun", || old.exists().then_some(()));
@@ -216,7 +220,7 @@ async fn of_two_rotations_at_once_one_fails_and_names_the_other() {
 async fn an_account_that_is_added_meanwhile_is_sealed_with_the_new_key() {
     let (home, old) = with_accounts().await;
     let id = sealed_with(&home)[0].0;
-    let lease = home.vault().await.lease_refresh(id).await.unwrap();
+    let lease = home.vault().await.lease_refresh(&pool(), id).await.unwrap();
     let child = start(&home, &["vault", "rotate-key"]);
     let old_file = home.config_directory().join("vault.key.old");
     until("it has begun", || old_file.exists().then_some(()));
@@ -250,7 +254,7 @@ async fn a_change_of_the_key_beside_logins_and_lists_ends_and_loses_nothing() {
     let listed = vault.list().await.unwrap().credentials;
     assert_eq!(listed.len(), LABELS.len() + rounds);
     for metadata in listed {
-        let stored = vault.get(metadata.id).await.unwrap();
+        let stored = vault.get(&metadata.pool, metadata.id).await.unwrap();
         assert_eq!(stored.secret.token().expose(), format!("sk-secret-{}", metadata.label));
     }
 }
@@ -305,7 +309,7 @@ async fn a_key_of_the_environment_is_exchanged_for_one_that_is_given() {
     // Killed on its way, both keys are needed, and the same command goes on.
     let order: Vec<_> = sealed_with(&home).into_iter().map(|(id, _)| id).collect();
     let vault = FileVault::open(home.vault_directory(), &old).await.unwrap();
-    let lease = vault.lease_refresh(order[2]).await.unwrap();
+    let lease = vault.lease_refresh(&pool(), order[2]).await.unwrap();
     let mut child = start(&home, &arguments);
     until("two are sealed anew", || {
         let sealed = sealed_with(&home);
@@ -378,7 +382,7 @@ async fn a_key_that_another_vault_has_too_is_not_changed_for_one_of_them() {
 async fn ctrl_c_ends_a_rotation_and_the_next_run_continues_it() {
     let (home, _) = with_accounts().await;
     let id = sealed_with(&home)[3].0;
-    let lease = home.vault().await.lease_refresh(id).await.unwrap();
+    let lease = home.vault().await.lease_refresh(&pool(), id).await.unwrap();
     let mut terminal = home.terminal(["vault", "rotate-key"]);
     terminal.exp_string("3/5 accounts").unwrap();
     terminal.send_control('c').unwrap();

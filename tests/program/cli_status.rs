@@ -214,8 +214,8 @@ async fn a_refused_account_is_tested_before_a_new_sign_in_and_a_cut_off_renewal_
         "openai/last: its last request was refused (401)\n  try: credentials login openai --label last --replace\n",
     );
     let vault = home.vault().await;
-    let lease = vault.lease_refresh(work.id).await.unwrap();
-    vault.begin_refresh(work.id, work.generation).await.unwrap();
+    let lease = vault.lease_refresh(&work.pool, work.id).await.unwrap();
+    vault.begin_refresh(&work.pool, work.id, work.generation).await.unwrap();
     drop((lease, vault));
     let run = home.run(["status"]).code(4);
     run.prints("openai/work: a renewal of its token was cut off, and the new one may be lost: ")

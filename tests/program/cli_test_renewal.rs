@@ -24,7 +24,10 @@ async fn an_expired_token_is_renewed_first_and_one_that_cannot_be_is_named() {
     let json = home.run(["test", "--json"]).ok().json();
     assert_eq!(results(&json), [("work", "works")]);
     assert_eq!(server.granted(Kind::Refresh), 1);
-    let Secret::OAuth(kept) = home.vault().await.get(stored.id).await.unwrap().secret else { panic!() };
+    let Secret::OAuth(kept) = home.vault().await.get(&stored.pool, stored.id).await.unwrap().secret
+    else {
+        panic!()
+    };
     assert_ne!(kept.access.expose(), tokens.access.expose());
     home.secret(kept.access.expose());
     server.revoke_all();

@@ -112,7 +112,7 @@ async fn a_key_is_tested_and_a_token_renewed_with_the_vendor_s_words() {
     terminal.wait("anthropic/work there are no models at this URL");
     let answered = |line: &str| line.contains(':') && line.trim_end().ends_with("404");
     until("the answer", || terminal.screen().lines().any(answered).then_some(()));
-    assert!(vault.get(stored.id).await.is_ok());
+    assert!(vault.get(&stored.pool, stored.id).await.is_ok());
     for secret in server.issued() {
         home.secret(&secret);
     }

@@ -3,11 +3,12 @@
 #![cfg(feature = "providers")]
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use tower::Layer;
 use tower_credentials::standing::{Change, Cooldown, Health, Outcome, Reason};
 use tower_credentials::vault::{
-    EnvironmentLayer, EnvironmentVault, MemoryVault, Replaced, VaultError, VaultExt,
+    EnvironmentLayer, EnvironmentVault, FailedRefresh, MemoryVault, Replaced, VaultError, VaultExt,
 };
 use tower_credentials::{
     Credential, CredentialId, CredentialsLayer, Generation, Kind, OAuthTokens, PoolKey, Secret,
@@ -66,7 +67,7 @@ async fn a_pool_without_a_key_has_the_variables() {
     assert_eq!(credential.secret.token().expose(), "planted");
     assert_eq!(pool.standings.order, [credential.metadata.id]);
     assert!(!format!("{pool:?} {vault:?}").contains("planted"));
-    let got = vault.get(credential.metadata.id).await.unwrap();
+    let got = vault.get(&credential.metadata.pool, credential.metadata.id).await.unwrap();
     assert_eq!(got.secret.token().expose(), "planted");
 }
 
@@ -102,9 +103,9 @@ async fn no_value_and_an_empty_one_are_no_credential() {
         let id = id_of(&vault).await;
         set.set(value);
         assert!(vault.load_pool(key()).await.unwrap().credentials.is_empty());
-        assert!(matches!(vault.get(id).await, Err(VaultError::NotFound(_))));
-        assert!(matches!(vault.lease_refresh(id).await, Err(VaultError::NotFound(_))));
-        let replaced = vault.replace_secret(id, Generation::FIRST, Secret::api_key("k")).await;
+        assert!(matches!(vault.get(&key(), id).await, Err(VaultError::NotFound(_))));
+        assert!(matches!(vault.lease_refresh(&key(), id).await, Err(VaultError::NotFound(_))));
+        let replaced = vault.replace_secret(&key(), id, Generation::FIRST, Secret::api_key("k")).await;
         assert!(matches!(replaced, Err(VaultError::NotFound(_))));
     }
 }
@@ -134,8 +135,8 @@ async fn a_value_that_is_not_a_key_is_damage_with_the_variables_name() {
         assert_eq!((damage.id, damage.kind), (Some(id), Some(Kind::WellKnown)));
         assert!(damage.record.contains("X_API_KEY"), "{damage}");
         assert!(!format!("{damage} {damage:?}").contains("plan"), "{damage:?}");
-        assert!(matches!(vault.get(id).await, Err(VaultError::Damaged(_))));
-        assert!(matches!(vault.lease_refresh(id).await, Err(VaultError::Damaged(_))));
+        assert!(matches!(vault.get(&key(), id).await, Err(VaultError::Damaged(_))));
+        assert!(matches!(vault.lease_refresh(&key(), id).await, Err(VaultError::Damaged(_))));
         // A stored key takes precedence, and then nothing is wrong.
         vault.put(Credential::new(key(), "a", Secret::api_key("k"))).await.unwrap();
         assert!(vault.load_pool(key()).await.unwrap().damaged.is_empty());
@@ -152,22 +153,50 @@ async fn other_pools_and_other_credentials_pass_through() {
     let other = PoolKey::new("other");
     assert!(vault.load_pool(other.clone()).await.unwrap().credentials.is_empty());
     let stored = vault.put(Credential::new(other.clone(), "a", Secret::api_key("k"))).await.unwrap();
-    vault.relabel(stored.id, "b").await.unwrap();
-    vault.move_to(stored.id, 0).await.unwrap();
+    vault.relabel(&stored.pool, stored.id, "b").await.unwrap();
+    vault.move_to(&stored.pool, stored.id, 0).await.unwrap();
     vault.record(other.clone(), vec![cooled(stored.id, 5)]).await.unwrap();
-    let Replaced::Swapped(_) =
-        vault.replace_secret(stored.id, stored.generation, Secret::api_key("l")).await.unwrap()
+    let Replaced::Swapped(_) = vault
+        .replace_secret(&stored.pool, stored.id, stored.generation, Secret::api_key("l"))
+        .await
+        .unwrap()
     else {
         panic!()
     };
-    drop(vault.lease_refresh(stored.id).await.unwrap());
+    drop(vault.lease_refresh(&stored.pool, stored.id).await.unwrap());
     let pool = inner.load_pool(other.clone()).await.unwrap();
     assert_eq!(pool.credentials[0].secret.token().expose(), "l");
     assert_eq!(pool.standings.credentials[&stored.id].failures, 1);
     assert_eq!(vault.revision(other.clone()).await.unwrap(), pool.revision);
     assert_eq!(vault.list().await.unwrap().credentials.len(), 1);
-    vault.remove(stored.id).await.unwrap();
+    vault.remove(&stored.pool, stored.id).await.unwrap();
     assert!(inner.load_pool(other).await.unwrap().credentials.is_empty());
+}
+
+#[tokio::test]
+async fn its_credential_is_in_no_other_pool() {
+    let inner = MemoryVault::new();
+    let vault = Variable::new("planted").over(inner.clone());
+    let (id, other, first) = (id_of(&vault).await, PoolKey::new("other"), Generation::FIRST);
+    let before = vault.revision(key()).await.unwrap();
+    let failed = FailedRefresh { wait: Duration::ZERO, in_a_row: 1, reason: "503".into() };
+    vault.begin_refresh(&key(), id, first).await.unwrap();
+    for refused in [
+        vault.get(&other, id).await.map(drop),
+        vault.relabel(&other, id, "b").await.map(drop),
+        vault.move_to(&other, id, 0).await,
+        vault.replace_secret(&other, id, first, well_known("b")).await.map(drop),
+        vault.lease_refresh(&other, id).await.map(drop),
+        vault.begin_refresh(&other, id, first).await.map(drop),
+        vault.refresh_failed(&other, id, first, failed).await,
+        vault.remove(&other, id).await,
+    ] {
+        assert!(matches!(refused, Err(VaultError::NotFound(missing)) if missing == id), "{refused:?}");
+    }
+    assert_eq!(vault.revision(key()).await.unwrap(), before);
+    let begun = vault.begin_refresh(&key(), id, first).await.unwrap();
+    assert_eq!(begun.record.secret.token().expose(), "planted");
+    assert!(begun.unfinished.is_some(), "its refresh was not ended");
 }
 
 #[tokio::test]
@@ -209,7 +238,7 @@ async fn the_revision_changes_only_with_the_variable_its_standing_and_the_vault(
     assert_eq!(seen.last(), Some(&recorded));
     inner.put(Credential::new(key(), "s", OAuthTokens::new("t"))).await.unwrap();
     changed(&mut seen, "stored").await;
-    vault.replace_secret(id, Generation::new(2), well_known("c")).await.unwrap();
+    vault.replace_secret(&key(), id, Generation::new(2), well_known("c")).await.unwrap();
     changed(&mut seen, "replaced").await;
     variable.set(None);
     changed(&mut seen, "unset").await;
@@ -235,7 +264,7 @@ async fn a_new_value_is_a_new_generation_and_ends_a_verdict_on_the_old_one() {
     assert!(matches!(health().await, Health::NeedsSignIn { .. }));
     variable.set("b");
     assert_eq!(health().await, Health::Good);
-    let second = vault.get(first.id).await.unwrap();
+    let second = vault.get(&first.pool, first.id).await.unwrap();
     assert_eq!(second.metadata.generation, first.generation.next());
     assert_eq!(second.secret.token().expose(), "b");
     // A verdict that was found before and arrives after it, and one on a secret that was replaced.
@@ -243,14 +272,17 @@ async fn a_new_value_is_a_new_generation_and_ends_a_verdict_on_the_old_one() {
     assert_eq!(health().await, Health::Good);
     vault.record(key(), vec![dead(second.metadata.generation)]).await.unwrap();
     assert_ne!(health().await, Health::Good);
-    vault.replace_secret(first.id, second.metadata.generation, well_known("c")).await.unwrap();
+    vault
+        .replace_secret(&first.pool, first.id, second.metadata.generation, well_known("c"))
+        .await
+        .unwrap();
     assert_eq!(health().await, Health::Good);
-    let second = vault.get(first.id).await.unwrap();
+    let second = vault.get(&first.pool, first.id).await.unwrap();
     variable.set(None);
     vault.load_pool(key()).await.unwrap();
     variable.set("b");
     assert_eq!(
-        vault.get(first.id).await.unwrap().metadata.generation,
+        vault.get(&first.pool, first.id).await.unwrap().metadata.generation,
         second.metadata.generation.next()
     );
 }
@@ -261,20 +293,20 @@ async fn a_replaced_secret_is_used_until_the_variable_changes() {
     let inner = MemoryVault::new();
     let vault = variable.over(inner.clone());
     let id = id_of(&vault).await;
-    let generation = vault.get(id).await.unwrap().metadata.generation;
-    let swapped = vault.replace_secret(id, generation, well_known("new")).await.unwrap();
+    let generation = vault.get(&key(), id).await.unwrap().metadata.generation;
+    let swapped = vault.replace_secret(&key(), id, generation, well_known("new")).await.unwrap();
     assert!(matches!(swapped, Replaced::Swapped(now) if now == generation.next()));
-    assert_eq!(vault.get(id).await.unwrap().secret.token().expose(), "new");
+    assert_eq!(vault.get(&key(), id).await.unwrap().secret.token().expose(), "new");
     let Replaced::Conflict(theirs) =
-        vault.replace_secret(id, generation, well_known("late")).await.unwrap()
+        vault.replace_secret(&key(), id, generation, well_known("late")).await.unwrap()
     else {
         panic!()
     };
     assert_eq!(theirs.secret.token().expose(), "new");
-    let wrong = vault.replace_secret(id, generation.next(), Secret::api_key("k")).await;
+    let wrong = vault.replace_secret(&key(), id, generation.next(), Secret::api_key("k")).await;
     assert!(matches!(wrong, Err(VaultError::WrongKind { .. })));
     variable.set("b");
-    assert_eq!(vault.get(id).await.unwrap().secret.token().expose(), "b");
+    assert_eq!(vault.get(&key(), id).await.unwrap().secret.token().expose(), "b");
     assert!(inner.list().await.unwrap().credentials.is_empty());
 }
 
@@ -284,9 +316,9 @@ async fn an_unsupported_operation_says_what_to_do_instead() {
     let vault = Variable::new("a").over(inner.clone());
     let id = id_of(&vault).await;
     for error in [
-        vault.relabel(id, "b").await.unwrap_err(),
-        vault.move_to(id, 0).await.unwrap_err(),
-        vault.remove(id).await.unwrap_err(),
+        vault.relabel(&key(), id, "b").await.unwrap_err(),
+        vault.move_to(&key(), id, 0).await.unwrap_err(),
+        vault.remove(&key(), id).await.unwrap_err(),
     ] {
         assert!(error.to_string().contains("the environment variable X_API_KEY"), "{error}");
     }
@@ -298,9 +330,9 @@ async fn an_unsupported_operation_says_what_to_do_instead() {
 #[tokio::test]
 async fn only_one_caller_at_a_time_holds_its_refresh_lease() {
     let vault = Variable::new("a").over(MemoryVault::new());
-    let id = id_of(&vault).await;
-    let held = vault.lease_refresh(id).await.unwrap();
-    let mut second = std::pin::pin!(vault.lease_refresh(id));
+    let (key, id) = (key(), id_of(&vault).await);
+    let held = vault.lease_refresh(&key, id).await.unwrap();
+    let mut second = std::pin::pin!(vault.lease_refresh(&key, id));
     assert!(futures_poll(second.as_mut()).is_pending());
     drop(held);
     second.await.unwrap();
@@ -312,13 +344,13 @@ async fn an_unfinished_earlier_refresh_is_reported() {
     let vault = Variable::new("a").over(inner.clone());
     let credential = vault.load_pool(key()).await.unwrap().credentials.remove(0).metadata;
     let (id, generation) = (credential.id, credential.generation);
-    assert!(vault.begin_refresh(id, generation).await.unwrap().unfinished.is_none());
-    assert!(vault.begin_refresh(id, generation).await.unwrap().unfinished.is_some());
-    vault.replace_secret(id, generation, well_known("b")).await.unwrap();
-    let late = vault.begin_refresh(id, generation).await.unwrap();
+    assert!(vault.begin_refresh(&key(), id, generation).await.unwrap().unfinished.is_none());
+    assert!(vault.begin_refresh(&key(), id, generation).await.unwrap().unfinished.is_some());
+    vault.replace_secret(&key(), id, generation, well_known("b")).await.unwrap();
+    let late = vault.begin_refresh(&key(), id, generation).await.unwrap();
     assert_eq!((late.record.metadata.generation, late.unfinished), (generation.next(), None));
-    assert!(vault.begin_refresh(id, generation.next()).await.unwrap().unfinished.is_none());
-    assert!(inner.begin_refresh(id, generation).await.is_err());
+    assert!(vault.begin_refresh(&key(), id, generation.next()).await.unwrap().unfinished.is_none());
+    assert!(inner.begin_refresh(&key(), id, generation).await.is_err());
 }
 
 fn futures_poll<F: Future>(future: std::pin::Pin<&mut F>) -> std::task::Poll<F::Output> {

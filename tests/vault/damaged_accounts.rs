@@ -260,7 +260,7 @@ async fn a_record_that_cannot_be_read_for_a_moment_stays_in_use_and_is_read_agai
     vault.put(Credential::new(key(), "other", OAuthTokens::new("of-the-other"))).await.unwrap();
     vault.put(Credential::new(key(), "stored", OAuthTokens::new("first").refresh("r"))).await.unwrap();
     let id = vault.load_pool(key()).await.unwrap().credentials[1].metadata.id;
-    vault.move_to(id, 0).await.unwrap();
+    vault.move_to(&key(), id, 0).await.unwrap();
     let wrapped = unreadable(vault.clone(), is_unreadable.clone(), |id| {
         Damage::new(id.to_string(), "too many open files").may_pass()
     });
@@ -282,9 +282,9 @@ async fn a_record_that_cannot_be_read_for_a_moment_stays_in_use_and_is_read_agai
         assert_eq!(order.iter().map(|label| &**label).collect::<Vec<_>>(), ["stored", "other", "third"]);
     }
     assert_eq!(*reports.lock().unwrap(), 1, "it is reported once");
-    let generation = vault.get(id).await.unwrap().metadata.generation;
+    let generation = vault.get(&key(), id).await.unwrap().metadata.generation;
     let next = OAuthTokens::new("second").refresh("r2");
-    vault.replace_secret(id, generation, Secret::from(next)).await.unwrap();
+    vault.replace_secret(&key(), id, generation, Secret::from(next)).await.unwrap();
     pool.sync().await.unwrap();
     assert_eq!(taken(&pool).await.unwrap(), "first");
     is_unreadable.store(false, Ordering::SeqCst);

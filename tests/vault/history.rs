@@ -298,7 +298,7 @@ async fn a_removed_account_is_erased_and_the_others_lines_stay_in_their_places()
     for _ in 0..5 {
         follower.next().await.unwrap();
     }
-    vault.remove(me.id).await.unwrap();
+    vault.remove(&me.pool, me.id).await.unwrap();
     vault.forget_removed(&[me.id]).await.unwrap();
     let removed = EventKind::Removed { pool: me.pool.clone(), id: me.id };
     history.append([Event::new(Timestamp::from_millis(2), removed)]).await.unwrap();

@@ -76,9 +76,9 @@ async fn change(place: &Place, new: &VaultKey) {
 async fn assert_works(vault: &FileVault, id: CredentialId, label: &str) {
     let loaded = vault.load_pool(pool()).await.unwrap();
     assert!(loaded.damaged.is_empty(), "{:?}", loaded.damaged);
-    let generation = vault.get(id).await.unwrap().metadata.generation;
-    assert_eq!(vault.begin_refresh(id, generation).await.unwrap().record.metadata.id, id);
-    vault.replace_secret(id, generation, Secret::api_key(label)).await.unwrap();
+    let generation = vault.get(&pool(), id).await.unwrap().metadata.generation;
+    assert_eq!(vault.begin_refresh(&pool(), id, generation).await.unwrap().record.metadata.id, id);
+    vault.replace_secret(&pool(), id, generation, Secret::api_key(label)).await.unwrap();
     assert_eq!(token(vault, id).await, label);
     let added = vault.put(account(label)).await.unwrap();
     assert_eq!(token(vault, added.id).await, format!("{PLANTED}-{label}"));
@@ -93,9 +93,11 @@ async fn ask(vault: &FileVault, what: &str, id: CredentialId) -> Result<(), Vaul
             let loaded = vault.load_pool(pool()).await?;
             assert!(loaded.damaged.is_empty(), "{:?}", loaded.damaged);
         }
-        "get" => drop(vault.get(id).await?),
-        "begin" => drop(vault.begin_refresh(id, Generation::FIRST).await?),
-        "replace" => drop(vault.replace_secret(id, Generation::FIRST, Secret::api_key("r")).await?),
+        "get" => drop(vault.get(&pool(), id).await?),
+        "begin" => drop(vault.begin_refresh(&pool(), id, Generation::FIRST).await?),
+        "replace" => {
+            drop(vault.replace_secret(&pool(), id, Generation::FIRST, Secret::api_key("r")).await?)
+        }
         _ => drop(vault.put(account("new")).await?),
     }
     Ok(())
@@ -146,11 +148,11 @@ async fn in_the_middle_of_a_change_both_keys_open_and_the_vaults_own_seals() {
     let rotation = file.rotate().await.unwrap();
     let rotating = FileVault::builder(place.root()).open_with(rotation.keys()).await.unwrap();
     // One record is sealed with the new key, the others are not.
-    rotating.replace_secret(a, Generation::FIRST, Secret::api_key("a2")).await.unwrap();
+    rotating.replace_secret(&pool(), a, Generation::FIRST, Secret::api_key("a2")).await.unwrap();
     let loaded = vault.load_pool(pool()).await.unwrap();
     assert!(loaded.damaged.is_empty(), "{:?}", loaded.damaged);
     assert_eq!(token(&vault, a).await, "a2");
-    vault.replace_secret(b, Generation::FIRST, Secret::api_key("b2")).await.unwrap();
+    vault.replace_secret(&pool(), b, Generation::FIRST, Secret::api_key("b2")).await.unwrap();
     let record = std::fs::read_to_string(place.root().join(format!("records/{b}.json"))).unwrap();
     assert!(record.contains(&rotation.keys().current.id().to_string()), "the new key seals it");
     assert_eq!(rotating.reseal(|_| ()).await.unwrap().sealed, 1, "the one that nobody has stored");
@@ -229,7 +231,7 @@ async fn a_key_that_does_not_come_is_waited_for_once_and_requested_less_and_less
     let [a, b] = put_all(&vault, ["a", "b"]).await;
     let new = VaultKey::generate();
     let rotating = changing(&place, &new).await;
-    rotating.replace_secret(a, Generation::FIRST, Secret::api_key("a2")).await.unwrap();
+    rotating.replace_secret(&pool(), a, Generation::FIRST, Secret::api_key("a2")).await.unwrap();
     let before = kept.asked();
 
     let began = Instant::now();
@@ -246,7 +248,7 @@ async fn a_key_that_does_not_come_is_waited_for_once_and_requested_less_and_less
     // After that nobody waits.
     let began = Instant::now();
     for _ in 0..100 {
-        let VaultError::Key(said) = vault.get(a).await.unwrap_err() else { panic!() };
+        let VaultError::Key(said) = vault.get(&pool(), a).await.unwrap_err() else { panic!() };
         assert!(said.contains(&new.id().to_string()) && said.contains("looked for"), "{said}");
         assert!(!said.contains("start it again"), "{said}");
         tokio::time::sleep(Duration::from_secs(60)).await;
@@ -298,7 +300,7 @@ async fn a_place_that_fails_is_named_in_what_is_said() {
     let both = FileVault::builder(place.root()).old_key(&old).open(&new).await.unwrap();
     assert_eq!(both.reseal(|_| ()).await.unwrap().left, 0);
     std::fs::write(&key, "planted, and no key").unwrap();
-    let VaultError::Key(said) = vault.get(id).await.unwrap_err() else { panic!() };
+    let VaultError::Key(said) = vault.get(&pool(), id).await.unwrap_err() else { panic!() };
     assert!(said.contains(&key.display().to_string()) && !said.contains("planted"), "{said}");
 }
 

@@ -80,8 +80,11 @@ async fn a_secret_that_no_header_can_carry_is_refused_with_the_field_and_the_way
             for refused in [
                 vault.put(new()).await.map(drop),
                 vault.ensure(new()).await.map(drop),
-                vault.replace_secret(id, generation, secret.clone()).await.map(drop),
-                vault.replace(id, generation, secret.clone(), Default::default()).await.map(drop),
+                vault.replace_secret(&key(), id, generation, secret.clone()).await.map(drop),
+                vault
+                    .replace(&key(), id, generation, secret.clone(), Default::default())
+                    .await
+                    .map(drop),
             ] {
                 let error = refused.unwrap_err();
                 assert!(
@@ -163,11 +166,13 @@ async fn a_replaced_secret_of_that_kind_takes_its_account_out_of_use() {
     let id = vault.put(api("work", "sk-well")).await.unwrap().id;
     let pool = open(&vault).await;
     let (secret, attributes) = (Secret::api_key("sk-planted\n"), None);
-    let request = VaultRequest::ReplaceSecret { id, expected: Generation::FIRST, secret, attributes };
+    let expected = Generation::FIRST;
+    let request = VaultRequest::ReplaceSecret { pool: key(), id, expected, secret, attributes };
     vault.clone().oneshot(request).await.unwrap();
     pool.sync().await.unwrap();
     assert_named(&taken(&pool, None).await.unwrap_err().to_string(), id);
-    let mended = vault.replace_secret(id, Generation::new(2), Secret::api_key("sk-mended")).await;
+    let mended =
+        vault.replace_secret(&key(), id, Generation::new(2), Secret::api_key("sk-mended")).await;
     assert!(matches!(mended.unwrap(), Replaced::Swapped(_)));
     pool.sync().await.unwrap();
     assert_eq!(taken(&pool, None).await.unwrap(), "sk-mended");
@@ -183,5 +188,5 @@ async fn a_backup_brings_one_back_as_it_was() {
     let there = MemoryVault::new();
     let restored = backup.restore(&there).await.unwrap();
     assert_eq!(restored[0].what, RestoredAs::Added);
-    assert_eq!(there.get(id).await.unwrap().secret.token().expose(), "sk-planted\n");
+    assert_eq!(there.get(&key(), id).await.unwrap().secret.token().expose(), "sk-planted\n");
 }

@@ -102,12 +102,15 @@ async fn restored_into_the_same_vault_nothing_changes() {
     assert_eq!(vault.list().await.unwrap().credentials, before);
     // A secret that was replaced since then stays.
     let first = &before[0];
-    vault.replace_secret(first.id, first.generation, Secret::api_key("sk-new")).await.unwrap();
-    vault.remove(before[1].id).await.unwrap();
+    vault
+        .replace_secret(&first.pool, first.id, first.generation, Secret::api_key("sk-new"))
+        .await
+        .unwrap();
+    vault.remove(&before[1].pool, before[1].id).await.unwrap();
     let what: Vec<_> =
         backup.restore(&vault).await.unwrap().iter().map(|restored| restored.what).collect();
     assert_eq!(what, [RestoredAs::Kept, RestoredAs::Added]);
-    assert_eq!(vault.get(first.id).await.unwrap().secret.token().expose(), "sk-new");
+    assert_eq!(vault.get(&first.pool, first.id).await.unwrap().secret.token().expose(), "sk-new");
 }
 
 #[tokio::test]

@@ -15,7 +15,7 @@ use tower_credentials::{CredentialId, Generation, Secret};
 use tower_layer::Layer;
 
 use crate::place::Place;
-use crate::vault_contract::{PLANTED, account, put_all, token};
+use crate::vault_contract::{PLANTED, account, pool, put_all, token};
 
 fn record(place: &Place, id: CredentialId) -> PathBuf {
     place.root().join(format!("records/{id}.json"))
@@ -50,9 +50,9 @@ async fn refused(vault: &FileVault, id: CredentialId) -> String {
     let damage = loaded.damaged.iter().find(|damage| damage.id == Some(id)).expect("it is named");
     assert!(!damage.may_pass && damage.kind.is_some(), "{damage:?}");
     for result in [
-        vault.get(id).await.map(drop),
-        vault.begin_refresh(id, Generation::FIRST).await.map(drop),
-        vault.replace_secret(id, Generation::FIRST, Secret::api_key("x")).await.map(drop),
+        vault.get(&pool(), id).await.map(drop),
+        vault.begin_refresh(&pool(), id, Generation::FIRST).await.map(drop),
+        vault.replace_secret(&pool(), id, Generation::FIRST, Secret::api_key("x")).await.map(drop),
     ] {
         let Err(VaultError::Damaged(other)) = result else { panic!("{result:?}") };
         assert_eq!(other.reason, damage.reason);
@@ -93,7 +93,7 @@ async fn a_whole_copy_of_a_vault_is_the_same_vault() {
     assert_eq!(token(&vault, a).await, format!("{PLANTED}-a"));
     assert_eq!(vault_id(&copy), vault_id(&place));
     // Copies a record from one vault to the other, as from a backup.
-    vault.replace_secret(a, Generation::FIRST, Secret::api_key("newer")).await.unwrap();
+    vault.replace_secret(&pool(), a, Generation::FIRST, Secret::api_key("newer")).await.unwrap();
     fs::copy(record(&copy, a), record(&place, a)).unwrap();
     assert_eq!(token(&place.open().await, a).await, "newer");
 }
@@ -261,9 +261,9 @@ async fn attributes_that_nothing_has_bound_are_kept_or_dropped_only_by_an_explic
         edit(&record(&place, id), |json| json["metadata"]["attributes"]["host"] = "evil.example".into());
         let builder = FileVault::builder(place.root()).unbound_attributes(unbound);
         let vault = builder.open(&place.key).await.unwrap();
-        let before = vault.get(id).await.unwrap();
+        let before = vault.get(&pool(), id).await.unwrap();
         let resealing = vault.reseal(|_| ()).await.unwrap();
-        let stored = vault.get(id).await.unwrap();
+        let stored = vault.get(&pool(), id).await.unwrap();
         assert_eq!(stored.secret.token().expose(), before.secret.token().expose());
         let version = json(&record(&place, id))["secret"]["version"].clone();
         match unbound {
@@ -273,7 +273,7 @@ async fn attributes_that_nothing_has_bound_are_kept_or_dropped_only_by_an_explic
                 assert_eq!((version, stored.metadata.attributes.len()), (1.into(), 2));
                 // A new secret does not bind them either.
                 let generation = stored.metadata.generation;
-                vault.replace_secret(id, generation, before.secret.clone()).await.unwrap();
+                vault.replace_secret(&pool(), id, generation, before.secret.clone()).await.unwrap();
                 assert_eq!(json(&record(&place, id))["secret"]["version"], 1);
                 let report = check(&place, &place.key).await;
                 let is_unbound = |kind| kind == FindingKind::UnboundAttributes;
@@ -312,7 +312,7 @@ async fn once_everything_is_in_the_current_format_an_older_seal_is_admitted_only
     assert!(check(&place, &place.key).await.findings.is_empty());
     fs::write(record(&place, id), older).unwrap();
     let vault = place.open().await;
-    let VaultError::Damaged(damage) = vault.get(id).await.unwrap_err() else { panic!() };
+    let VaultError::Damaged(damage) = vault.get(&pool(), id).await.unwrap_err() else { panic!() };
     assert!(damage.reason.contains("the format 2"), "{damage}");
     let restoring = FileVault::builder(place.root()).restored(true).open(&place.key).await.unwrap();
     assert_eq!(restoring.reseal(|_| ()).await.unwrap().sealed, 1);
@@ -332,7 +332,7 @@ async fn a_backend_of_ones_own_can_have_an_id() {
     let [a] = put_all(&vault, ["a"]).await;
     assert_eq!(token(&vault, a).await, format!("{PLANTED}-a"));
     for layer in [SealLayer::new(&key).vault(two), SealLayer::new(&key)] {
-        let error = layer.layer(backend.clone()).get(a).await.unwrap_err().to_string();
+        let error = layer.layer(backend.clone()).get(&pool(), a).await.unwrap_err().to_string();
         assert!(error.contains("another vault") && error.contains(&one.to_string()), "{error}");
     }
 }

@@ -117,7 +117,7 @@ async fn a_timeouts_error_differs_from_the_vaults_and_loses_nothing() {
     let stored = order(&patient).await;
     assert!(stored == ["b"] || stored == ["a", "b"], "{stored:?}");
     let [id] = put_all(&patient, ["c"]).await;
-    match patient.relabel(id, "b").await {
+    match patient.relabel(&pool(), id, "b").await {
         Err(VaultError::LabelTaken(label)) => assert_eq!(&*label, "b"),
         other => panic!("{other:?}"),
     }

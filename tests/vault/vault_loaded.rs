@@ -10,7 +10,7 @@ use tower_credentials::vault::key::VaultKey;
 use tower_credentials::vault::{Listing, StoredPool};
 use tower_credentials::{Credential, CredentialId, Generation, PoolKey, Secret};
 
-use crate::vault_contract::{PLANTED, account, put_all};
+use crate::vault_contract::{PLANTED, account, pool, put_all};
 
 fn other() -> PoolKey {
     PoolKey::with_namespace("other", "team")
@@ -22,7 +22,7 @@ async fn filled() -> (TempDir, VaultKey, FileVault, [CredentialId; 3]) {
     let vault = FileVault::open(place.path().join("vault"), &key).await.unwrap();
     let ids = put_all(&vault, ["a", "b", "c"]).await;
     vault.put(Credential::new(other(), "x", Secret::api_key(format!("{PLANTED}-x")))).await.unwrap();
-    vault.move_to(ids[2], 0).await.unwrap();
+    vault.move_to(&pool(), ids[2], 0).await.unwrap();
     (place, key, vault, ids)
 }
 
@@ -88,7 +88,7 @@ async fn a_pool_that_needs_another_key_is_left_to_be_loaded_alone() {
     let new = VaultKey::generate();
     let both = FileVault::builder(vault.directory()).old_key(&key).open(&new).await.unwrap();
     // This one is sealed with a key that the first vault does not have.
-    both.replace_secret(a, Generation::FIRST, Secret::api_key("new")).await.unwrap();
+    both.replace_secret(&pool(), a, Generation::FIRST, Secret::api_key("new")).await.unwrap();
     let loaded = vault.load_all().await.unwrap();
     assert_eq!(loaded.listing.credentials.len(), 4);
     assert_eq!(loaded.pools.keys().collect::<Vec<_>>(), [&other()]);

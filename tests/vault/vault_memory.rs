@@ -35,20 +35,20 @@ async fn a_vault_inside_layers_is_a_vault() {
 async fn an_error_of_the_vault_comes_out_of_layers_as_it_was() {
     let vault = layered(MemoryVault::new());
     let id = CredentialId::random();
-    assert!(matches!(vault.get(id).await, Err(VaultError::NotFound(missing)) if missing == id));
+    assert!(matches!(vault.get(&pool(), id).await, Err(VaultError::NotFound(missing)) if missing == id));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_layers_own_error_says_that_it_was_a_layer() {
     let vault = layered(MemoryVault::new());
     let [id] = put_all(&vault, ["a"]).await;
-    let lease = vault.lease_refresh(id).await.unwrap();
-    match vault.lease_refresh(id).await {
+    let lease = vault.lease_refresh(&pool(), id).await.unwrap();
+    match vault.lease_refresh(&pool(), id).await {
         Err(VaultError::Layer(error)) => assert!(error.is::<tower::timeout::error::Elapsed>()),
         other => panic!("{other:?}"),
     }
     drop(lease);
-    vault.lease_refresh(id).await.expect("the one that timed out has left the line");
+    vault.lease_refresh(&pool(), id).await.expect("the one that timed out has left the line");
 }
 
 #[tokio::test]

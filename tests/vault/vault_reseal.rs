@@ -14,7 +14,7 @@ use tower_credentials::vault::{MemoryVault, VaultError, VaultExt};
 use tower_credentials::{CredentialId, Generation, Secret};
 use tower_layer::Layer;
 
-use crate::vault_contract::{PLANTED, account, order, poll_once, put_all, token};
+use crate::vault_contract::{PLANTED, account, order, poll_once, pool, put_all, token};
 
 struct Place {
     temporary: TempDir,
@@ -79,7 +79,7 @@ async fn a_resealed_vault_opens_with_the_new_key_alone() {
     let vault = place.open_both().await;
     assert_eq!(token(&vault, a).await, format!("{PLANTED}-a"), "the old key opens it meanwhile");
     // Everything that is stored from now on needs only the new key.
-    vault.replace_secret(b, Generation::FIRST, Secret::api_key("b2")).await.unwrap();
+    vault.replace_secret(&pool(), b, Generation::FIRST, Secret::api_key("b2")).await.unwrap();
     let [c] = put_all(&vault, ["c"]).await;
     assert_eq!(place.sealed_with(c), place.new.id().to_string());
 
@@ -92,7 +92,11 @@ async fn a_resealed_vault_opens_with_the_new_key_alone() {
     assert_eq!(order(&vault).await, ["a", "b", "c"]);
     assert_eq!(token(&vault, a).await, format!("{PLANTED}-a"));
     assert_eq!(token(&vault, b).await, "b2");
-    assert_eq!(vault.get(a).await.unwrap().metadata.generation, Generation::FIRST, "no new secret");
+    assert_eq!(
+        vault.get(&pool(), a).await.unwrap().metadata.generation,
+        Generation::FIRST,
+        "no new secret"
+    );
     match FileVault::open(place.root(), &place.old).await {
         Err(VaultError::Key(text)) => {
             assert!(text.contains(&place.old.id().to_string()), "{text}");
@@ -129,8 +133,11 @@ async fn a_program_that_has_only_the_old_key_loses_nothing_and_stores_nothing_in
     let before = fs::read_dir(place.root().join("records")).unwrap().count();
     for error in [
         old.put(account("c")).await.map(drop).unwrap_err(),
-        old.get(a).await.map(drop).unwrap_err(),
-        old.replace_secret(a, Generation::FIRST, Secret::api_key("x")).await.map(drop).unwrap_err(),
+        old.get(&pool(), a).await.map(drop).unwrap_err(),
+        old.replace_secret(&pool(), a, Generation::FIRST, Secret::api_key("x"))
+            .await
+            .map(drop)
+            .unwrap_err(),
     ] {
         let VaultError::Key(text) = &error else { panic!("{error:?}") };
         assert!(text.contains(&place.new.id().to_string()), "{text}");
@@ -172,7 +179,7 @@ async fn a_record_is_not_resealed_while_somebody_refreshes_it() {
     let place = Place::new();
     let old = place.open_old().await;
     let [a] = put_all(&old, ["a"]).await;
-    let lease = old.lease_refresh(a).await.unwrap();
+    let lease = old.lease_refresh(&pool(), a).await.unwrap();
     let vault = place.open_both().await;
     let mut resealing = Box::pin(vault.reseal(|_| ()));
     // Until it waits for the lease: the first steps need a thread each.
@@ -182,7 +189,7 @@ async fn a_record_is_not_resealed_while_somebody_refreshes_it() {
     }
     assert_eq!(place.sealed_with(a), place.old.id().to_string());
     // So a process that comes back from a token endpoint can store its result with the key that it has.
-    old.replace_secret(a, Generation::FIRST, Secret::api_key("renewed")).await.unwrap();
+    old.replace_secret(&pool(), a, Generation::FIRST, Secret::api_key("renewed")).await.unwrap();
     drop(lease);
     assert_eq!(resealing.await.unwrap().left, 0);
     assert_eq!(token(&place.open_new().await.unwrap(), a).await, "renewed");
@@ -193,7 +200,7 @@ async fn a_lease_of_this_process_is_waited_for_too() {
     let place = Place::new();
     let [a, _, _] = put_all(&place.open_old().await, ["a", "b", "c"]).await;
     let vault = place.open_both().await;
-    let lease = vault.lease_refresh(a).await.unwrap();
+    let lease = vault.lease_refresh(&pool(), a).await.unwrap();
     let mut resealing = Box::pin(vault.reseal(|_| ()));
     for _ in 0..1000 {
         assert!(poll_once(resealing.as_mut()).is_pending());
@@ -258,15 +265,17 @@ async fn resealing_works_over_every_backend() {
     let vault = SealLayer::new(&new).old_key(&old).layer(backend.clone());
     assert_eq!(vault.key_id(), new.id());
     assert_eq!(token(&vault, a).await, format!("{PLANTED}-a"));
-    assert_eq!(vault.reseal(a).await.unwrap(), Resealed::Done);
-    assert_eq!(vault.reseal(a).await.unwrap(), Resealed::Already);
+    assert_eq!(vault.reseal(&pool(), a).await.unwrap(), Resealed::Done);
+    assert_eq!(vault.reseal(&pool(), a).await.unwrap(), Resealed::Already);
     let after = Seal::new(backend.clone(), &new);
     assert_eq!(token(&after, a).await, format!("{PLANTED}-a"));
-    assert!(matches!(before.get(a).await, Err(VaultError::Key(_))));
+    assert!(matches!(before.get(&pool(), a).await, Err(VaultError::Key(_))));
     let stranger = Seal::new(backend, &VaultKey::generate());
-    assert!(matches!(stranger.reseal(a).await, Err(VaultError::Key(_))));
+    assert!(matches!(stranger.reseal(&pool(), a).await, Err(VaultError::Key(_))));
     let missing = CredentialId::random();
-    assert!(matches!(after.reseal(missing).await, Err(VaultError::NotFound(id)) if id == missing));
+    assert!(
+        matches!(after.reseal(&pool(), missing).await, Err(VaultError::NotFound(id)) if id == missing)
+    );
 }
 
 #[tokio::test]
@@ -286,7 +295,10 @@ async fn seals_are_counted_before_they_are_made_by_every_opening() {
     let [id] = put_all(&vault, ["c"]).await;
     let before = place.count(key);
     for generation in 1..=1024 {
-        vault.replace_secret(id, Generation::new(generation), Secret::api_key("n")).await.unwrap();
+        vault
+            .replace_secret(&pool(), id, Generation::new(generation), Secret::api_key("n"))
+            .await
+            .unwrap();
     }
     assert!(place.count(key) > before, "what was counted at once is used up");
 }
@@ -301,7 +313,11 @@ async fn a_key_seals_no_more_than_random_nonces_allow() {
     place.set_count(place.old.id(), 1 << 32);
     for error in [
         vault.put(account("b")).await.map(drop).unwrap_err(),
-        vault.replace_secret(a, Generation::FIRST, Secret::api_key("x")).await.map(drop).unwrap_err(),
+        vault
+            .replace_secret(&pool(), a, Generation::FIRST, Secret::api_key("x"))
+            .await
+            .map(drop)
+            .unwrap_err(),
     ] {
         let VaultError::Key(text) = &error else { panic!("{error:?}") };
         assert!(text.contains("2^32") && text.contains("another key"), "{text}");

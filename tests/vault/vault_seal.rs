@@ -30,7 +30,7 @@ async fn ask(backend: &Backend, request: VaultRequest<Sealed>) -> VaultResponse<
 }
 
 async fn stored(backend: &Backend, id: CredentialId) -> Record<Sealed> {
-    match ask(backend, VaultRequest::Get { id }).await {
+    match ask(backend, VaultRequest::Get { pool: pool(), id }).await {
         VaultResponse::Credential(record) => record,
         other => panic!("{other:?}"),
     }
@@ -38,12 +38,12 @@ async fn stored(backend: &Backend, id: CredentialId) -> Record<Sealed> {
 
 /// Replaces the backend's record with the same id.
 async fn plant(backend: &Backend, record: Record<Sealed>) {
-    ask(backend, VaultRequest::Remove { id: record.metadata.id }).await;
+    ask(backend, VaultRequest::Remove { pool: pool(), id: record.metadata.id }).await;
     ask(backend, VaultRequest::Put(record)).await;
 }
 
 async fn assert_does_not_open(vault: &impl Vault, metadata: &Metadata) {
-    match vault.get(metadata.id).await {
+    match vault.get(&metadata.pool, metadata.id).await {
         Err(VaultError::Damaged(damage)) => {
             assert_eq!(damage.record, metadata.id.to_string());
             assert!(damage.reason.contains("does not open"), "{damage}");
@@ -65,7 +65,7 @@ fn vault() -> (Backend, Seal<Backend>, VaultKey) {
 async fn a_backend_never_sees_a_secret() {
     let (backend, vault, _) = vault();
     let [id] = put_all(&vault, ["a"]).await;
-    vault.replace_secret(id, Generation::FIRST, Secret::api_key(PLANTED)).await.unwrap();
+    vault.replace_secret(&pool(), id, Generation::FIRST, Secret::api_key(PLANTED)).await.unwrap();
     let record = stored(&backend, id).await;
     let json = serde_json::to_value(&record.secret).unwrap();
     for field in ["nonce", "ciphertext"] {
@@ -84,7 +84,10 @@ async fn each_sealing_has_a_new_nonce() {
     for generation in 1..50 {
         nonces
             .insert(serde_json::to_value(&stored(&backend, id).await.secret).unwrap()["nonce"].clone());
-        vault.replace_secret(id, Generation::new(generation), Secret::api_key("same")).await.unwrap();
+        vault
+            .replace_secret(&pool(), id, Generation::new(generation), Secret::api_key("same"))
+            .await
+            .unwrap();
     }
     assert_eq!(nonces.len(), 49);
     assert_eq!(decode(nonces.iter().next().unwrap()).len(), 12);
@@ -135,7 +138,7 @@ async fn an_old_blob_under_new_metadata_does_not_open() {
     let (backend, vault, _) = vault();
     let [id] = put_all(&vault, ["a"]).await;
     let old = stored(&backend, id).await.secret;
-    vault.replace_secret(id, Generation::FIRST, Secret::api_key("new")).await.unwrap();
+    vault.replace_secret(&pool(), id, Generation::FIRST, Secret::api_key("new")).await.unwrap();
     let record = Record { secret: old, ..stored(&backend, id).await };
     plant(&backend, record.clone()).await;
     assert_does_not_open(&vault, &record.metadata).await;
@@ -149,7 +152,7 @@ async fn a_new_secret_is_never_sealed_under_edited_metadata() {
     record.metadata.pool = PoolKey::new("attacker");
     let planted = record.secret.clone();
     plant(&backend, record).await;
-    let replaced = vault.replace_secret(id, Generation::FIRST, Secret::api_key("new")).await;
+    let replaced = vault.replace_secret(&pool(), id, Generation::FIRST, Secret::api_key("new")).await;
     assert!(matches!(replaced, Err(VaultError::Damaged(_))), "{replaced:?}");
     assert_eq!(stored(&backend, id).await.secret, planted);
 }
@@ -191,7 +194,7 @@ async fn a_blob_cut_short_or_of_another_version_is_damage_and_does_not_panic() {
         json[field] = value;
         record.secret = serde_json::from_value(json).unwrap();
         plant(&backend, record).await;
-        assert!(matches!(vault.get(id).await, Err(VaultError::Damaged(_))), "{field}");
+        assert!(matches!(vault.get(&pool(), id).await, Err(VaultError::Damaged(_))), "{field}");
         assert_eq!(vault.load_pool(pool()).await.unwrap().damaged.len(), 1, "{field}");
     }
 }
@@ -203,9 +206,9 @@ async fn a_wrong_key_is_distinguished_from_damage_and_both_keys_are_named() {
     let other = VaultKey::generate();
     let wrong = Seal::new(backend, &other);
     let errors = [
-        wrong.get(id).await.unwrap_err(),
+        wrong.get(&pool(), id).await.unwrap_err(),
         wrong.load_pool(pool()).await.unwrap_err(),
-        wrong.replace_secret(id, Generation::FIRST, Secret::api_key("n")).await.unwrap_err(),
+        wrong.replace_secret(&pool(), id, Generation::FIRST, Secret::api_key("n")).await.unwrap_err(),
     ];
     for error in errors {
         let VaultError::Key(text) = &error else { panic!("{error:?}") };

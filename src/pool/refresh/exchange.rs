@@ -12,7 +12,7 @@ use super::renewal::{HoldOff, SHORTEST_LIFE};
 use super::stage::{RefreshStage, Refreshed, Running};
 use super::{RefreshError, Refresher};
 use crate::counters::RefreshOutcome;
-use crate::credential::{Credential, Generation, Metadata, Record, Secret};
+use crate::credential::{Credential, CredentialId, Generation, Metadata, Record, Secret};
 use crate::events::{EventKind, Numbers};
 use crate::patience::within;
 use crate::pool::{Lease, Pool};
@@ -119,7 +119,7 @@ impl Exchange {
             // process tries the old refresh token once more.
             let Metadata { id, generation, .. } = *self.credential();
             // If this fails, other processes find out by asking the vendor.
-            let _ = self.pool.vault().refresh_failed(id, generation, failed).await;
+            let _ = self.pool.vault().refresh_failed(self.pool.key(), id, generation, failed).await;
         }
     }
 
@@ -157,15 +157,15 @@ impl Exchange {
 
     /// Takes the leases, unless the pool is closed meanwhile.
     async fn lease(&self, refresher: &Refresher) -> Result<[Option<RefreshLease>; 2], Failure> {
-        let (vault, id) = (self.pool.vault(), self.credential().id);
-        let lock = refresher.lock_name(self.pool.key());
+        let (vault, pool, id) = (self.pool.vault(), self.pool.key(), self.credential().id);
+        let lock = refresher.lock_name(pool);
         let leases = async move {
             // Always in this order, so that no two wait for each other.
             let client = match lock {
                 Some(name) => Some(vault.lease_client(name).await?),
                 None => None,
             };
-            Ok([client, Some(vault.lease_refresh(id).await?)])
+            Ok([client, Some(vault.lease_refresh(pool, id).await?)])
         };
         let (mut leases, mut closing) = (pin!(leases), pin!(self.pool.closing()));
         std::future::poll_fn(|cx| match closing.as_mut().poll(cx) {
@@ -270,7 +270,7 @@ impl Exchange {
             }
             Err(RefreshError::Rejected { reason }) => {
                 // If somebody has renewed the token meanwhile, the verdict is void.
-                match vault.get(id).await {
+                match vault.get(self.pool.key(), id).await {
                     Ok(now) if now.metadata.generation > stored.metadata.generation => self.adopt(&now),
                     _ if unfinished.is_some() && stored.secret.refresh_token().is_some() => {
                         const CUT_OFF: &str =
@@ -314,7 +314,17 @@ impl Exchange {
         if self.pool.is_closing() {
             return Err(Failure::Closing);
         }
-        Ok(self.pool.vault().begin_refresh(self.credential().id, expected).await?)
+        let vault = self.pool.vault();
+        Ok(vault.begin_refresh(self.pool.key(), self.credential().id, expected).await?)
+    }
+
+    async fn replace(
+        &self,
+        id: CredentialId,
+        expected: Generation,
+        secret: Secret,
+    ) -> Result<Replaced, VaultError> {
+        replace_as_it_came(self.pool.vault(), self.pool.key().clone(), id, expected, secret).await
     }
 
     /// Saves the new secret; only then is it used. The old refresh token is spent, so this retries until it succeeds,
@@ -324,7 +334,7 @@ impl Exchange {
         let mut backoff = BACKOFF.0;
         let mut tries = 0;
         loop {
-            match replace_as_it_came(self.pool.vault(), id, generation, secret.clone()).await {
+            match self.replace(id, generation, secret.clone()).await {
                 Ok(Replaced::Swapped(generation)) => {
                     let in_older_vault = old.metadata.generation < self.credential().generation;
                     let metadata = Metadata { generation, updated_at: self.pool.now(), ..old.metadata };

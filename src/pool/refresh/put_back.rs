@@ -47,8 +47,8 @@ impl Pool {
 
     async fn put_back_leased(&self, lease: &Lease) -> Result<(), VaultError> {
         let (vault, id) = (self.vault(), lease.credential().id);
-        let _lease = vault.lease_refresh(id).await?;
-        let stored = self.vault().get(id).await?;
+        let _lease = vault.lease_refresh(self.key(), id).await?;
+        let stored = self.vault().get(self.key(), id).await?;
         self.put_back(lease.slot(), stored).await.map(drop)
     }
 
@@ -67,7 +67,8 @@ impl Pool {
         let Some(secret) = lease.secret().filter(|_| is_newer(&lease, &stored.metadata)) else {
             return Ok(PutBack::Theirs(stored));
         };
-        let replaced = replace_as_it_came(self.vault(), id, generation, secret.clone()).await?;
+        let pool = self.key().clone();
+        let replaced = replace_as_it_came(self.vault(), pool, id, generation, secret.clone()).await?;
         let credential = match replaced {
             Replaced::Conflict(theirs) => return Ok(PutBack::Theirs(theirs)),
             Replaced::Swapped(generation) => {

@@ -25,7 +25,7 @@ impl Claim {
         match request {
             VaultRequest::Get { .. } | VaultRequest::Revision(_) | VaultRequest::Watch(_) => None,
             VaultRequest::Record { pool, .. } => Some(Self::Pool(pool.clone())),
-            VaultRequest::LeaseRefresh { id } => Some(Self::Lease(*id)),
+            VaultRequest::LeaseRefresh { id, .. } => Some(Self::Lease(*id)),
             VaultRequest::LeaseClient { client } => Some(Self::Client(client.clone())),
             _ => Some(Self::Vault),
         }

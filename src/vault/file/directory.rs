@@ -75,9 +75,9 @@ impl Directory {
     }
 
     /// Takes the credential's lease if nobody has it. Blocks only for as long as it takes to lock a file.
-    pub(super) fn free_lease(&self, id: CredentialId) -> Option<RefreshLease> {
+    pub(super) fn free_lease(&self, pool: &PoolKey, id: CredentialId) -> Option<RefreshLease> {
         let guard = self.locks.try_lock(Claim::Lease(id))?;
-        self.store.lease(id, guard).ok()
+        self.store.lease(pool, id, guard).ok()
     }
 
     /// Does work that claims the vault, and tries again until no file's lock is in its way.
@@ -151,7 +151,7 @@ fn attempt(
     guard: Option<FairLockGuard<Claim>>,
 ) -> Attempt {
     let (result, guard) = match (&request, guard) {
-        (VaultRequest::LeaseRefresh { id }, Some(guard)) => match store.lease(*id, guard) {
+        (VaultRequest::LeaseRefresh { pool, id }, Some(guard)) => match store.lease(pool, *id, guard) {
             Ok(lease) => (Ok(VaultResponse::Lease(lease)), None),
             Err((stopped, guard)) => (Err(stopped), Some(guard)),
         },

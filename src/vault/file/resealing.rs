@@ -1,6 +1,7 @@
 //! Resealing a vault, many records at a time: a disk syncs many files that are written together much faster than one after
 //! the other.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use tokio::task::spawn_blocking;
@@ -9,7 +10,7 @@ use super::directory::{Directory, finished};
 use super::store::Store;
 use super::store::resealing::ResealedSecret;
 use super::vault::FileVault;
-use crate::credential::CredentialId;
+use crate::credential::{CredentialId, PoolKey, Record};
 use crate::vault::seal::{Resealed, Seal, Seals};
 use crate::vault::{Damage, RefreshLease, VaultError};
 
@@ -44,6 +45,8 @@ struct Prepared {
     _leases: Vec<RefreshLease>,
     /// Records that need no new seal.
     current: Vec<CredentialId>,
+    /// The pools of the records that need a new seal, and why others can't be read.
+    others: HashMap<CredentialId, Result<PoolKey, VaultError>>,
     /// The number of records that were processed.
     reached: usize,
 }
@@ -102,7 +105,7 @@ impl FileVault {
         resealing.unconfirmed.clear();
         let mut rest = ids.as_slice();
         while !rest.is_empty() {
-            let prepared = self.reseal_at_once(seals, &rest[..rest.len().min(AT_ONCE)]).await?;
+            let mut prepared = self.reseal_at_once(seals, &rest[..rest.len().min(AT_ONCE)]).await?;
             let (reached, then) = rest.split_at(prepared.reached);
             for id in reached {
                 let resealed = if prepared.stored.contains(id) {
@@ -110,8 +113,16 @@ impl FileVault {
                 } else if prepared.current.contains(id) {
                     Ok(Resealed::Already)
                 } else {
-                    // Somebody holds its lease, so wait for it; or the record is damaged or unconfirmed.
-                    Seal::with_seals(self.directory.clone(), seals.clone()).reseal(*id).await
+                    match prepared.others.remove(id) {
+                        // Somebody holds its lease, so wait for it; or the record does not open or is unconfirmed.
+                        Some(Ok(pool)) => {
+                            Seal::with_seals(self.directory.clone(), seals.clone())
+                                .reseal(&pool, *id)
+                                .await
+                        }
+                        Some(Err(error)) => Err(error),
+                        None => Err(VaultError::NotFound(*id)),
+                    }
                 };
                 self.note(*id, resealed, resealing)?;
                 progress(resealing);
@@ -150,10 +161,15 @@ impl FileVault {
     ) -> Result<AtOnce, VaultError> {
         let (directory, seals, ids) = (self.directory.clone(), seals.clone(), ids.to_vec());
         let prepared = spawn_blocking(move || Prepared::of(&directory, &seals, &ids)).await;
+        let mut prepared = finished(prepared, self.directory())?;
+        let mut at_once = AtOnce {
+            reached: prepared.reached,
+            current: std::mem::take(&mut prepared.current),
+            others: std::mem::take(&mut prepared.others),
+            stored: Vec::new(),
+        };
         // The leases must outlast the work, even if no one waits for it.
-        let prepared = Arc::new(finished(prepared, self.directory())?);
-        let mut at_once =
-            AtOnce { reached: prepared.reached, current: prepared.current.clone(), stored: Vec::new() };
+        let prepared = Arc::new(prepared);
         if !prepared.sealed.is_empty() {
             at_once.stored = match self.directory.work(move |store| store.reseal(&prepared.sealed)).await
             {
@@ -171,6 +187,7 @@ struct AtOnce {
     /// The number of records that were processed.
     reached: usize,
     current: Vec<CredentialId>,
+    others: HashMap<CredentialId, Result<PoolKey, VaultError>>,
     stored: Vec<CredentialId>,
 }
 
@@ -180,16 +197,22 @@ impl Prepared {
         let mut prepared = Self::default();
         for id in ids.iter().copied() {
             prepared.reached += 1;
-            match store.get(id) {
-                Ok(stored) if seals.is_current(&stored.secret) => prepared.current.push(id),
-                Ok(_) => match directory.free_lease(id) {
-                    Some(lease) => prepared.seal(store, seals, id, lease),
-                    // The caller waits for this lease before it goes on, and while it holds no other.
-                    None => break,
-                },
-                // The caller reads it again, and reports it.
-                Err(_) => {}
+            let Record { metadata, secret } = match store.get(id) {
+                Ok(stored) => stored,
+                Err(error) => {
+                    prepared.others.insert(id, Err(error));
+                    continue;
+                }
+            };
+            if seals.is_current(&secret) {
+                prepared.current.push(id);
+                continue;
             }
+            let lease = directory.free_lease(&metadata.pool, id);
+            prepared.others.insert(id, Ok(metadata.pool));
+            // The caller waits for this lease before it goes on, and while it holds no other.
+            let Some(lease) = lease else { break };
+            prepared.seal(store, seals, id, lease);
         }
         prepared
     }

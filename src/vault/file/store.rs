@@ -12,6 +12,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use self::changes::New;
 use super::busy::Stopped;
 use super::claim::Claim;
 use super::keys::Keys;
@@ -144,7 +145,7 @@ impl Store {
         Ok(self.keys_to_seal()?.revoke(key)?)
     }
 
-    /// Reads a record.
+    /// Reads a record of whatever pool.
     pub(super) fn get(&self, id: CredentialId) -> Result<Record<Sealed>, VaultError> {
         self.records.get(id)
     }
@@ -203,21 +204,25 @@ impl Store {
             VaultRequest::Load(pool) => VaultResponse::Pool(self.load(pool)?),
             VaultRequest::List => VaultResponse::List(self.list()?),
             VaultRequest::Put(record) => VaultResponse::Stored(self.put(record)?),
-            VaultRequest::Relabel { id, label } => VaultResponse::Stored(self.relabel(*id, label)?),
-            VaultRequest::Move { id, place } => {
-                self.move_to(*id, *place)?;
+            VaultRequest::Relabel { pool, id, label } => {
+                VaultResponse::Stored(self.relabel(pool, *id, label)?)
+            }
+            VaultRequest::Move { pool, id, place } => {
+                self.move_to(pool, *id, *place)?;
                 VaultResponse::Done
             }
-            VaultRequest::Remove { id } => {
-                self.remove(*id)?;
+            VaultRequest::Remove { pool, id } => {
+                self.remove(pool, *id)?;
                 VaultResponse::Done
             }
-            VaultRequest::Get { id } => VaultResponse::Credential(self.get(*id)?),
-            VaultRequest::ReplaceSecret { id, expected, secret, attributes } => {
-                VaultResponse::Replaced(self.replace(*id, *expected, secret, attributes.as_ref())?)
+            VaultRequest::Get { pool, id } => VaultResponse::Credential(self.get_of(pool, *id)?),
+            VaultRequest::ReplaceSecret { pool, id, expected, secret, attributes } => {
+                let new = New { secret, attributes: attributes.as_ref(), generation: expected.next() };
+                VaultResponse::Replaced(self.swap(pool, *id, *expected, new)?)
             }
-            VaultRequest::Reseal { id, expected, secret } => {
-                VaultResponse::Replaced(self.reseal_one(*id, *expected, secret)?)
+            VaultRequest::Reseal { pool, id, expected, secret } => {
+                let new = New { secret, attributes: None, generation: *expected };
+                VaultResponse::Replaced(self.swap(pool, *id, *expected, new)?)
             }
             VaultRequest::Record { pool, outcomes, batch } => {
                 VaultResponse::Revision(self.record(pool, outcomes, *batch)?)
@@ -226,11 +231,11 @@ impl Store {
             VaultRequest::Changes { pool, since } => VaultResponse::Changes(self.changes(pool, *since)?),
             // A file tells nobody.
             VaultRequest::Watch(_) => VaultResponse::Watch(None),
-            VaultRequest::BeginRefresh { id, expected } => {
-                VaultResponse::Begun(self.begin_refresh(*id, *expected)?)
+            VaultRequest::BeginRefresh { pool, id, expected } => {
+                VaultResponse::Begun(self.begin_refresh(pool, *id, *expected)?)
             }
-            VaultRequest::RefreshFailed { id, expected, failed } => {
-                self.refresh_failed(*id, *expected, failed)?;
+            VaultRequest::RefreshFailed { pool, id, expected, failed } => {
+                self.refresh_failed(pool, *id, *expected, failed)?;
                 VaultResponse::Done
             }
             VaultRequest::LeaseRefresh { .. } | VaultRequest::LeaseClient { .. } => {

@@ -13,6 +13,7 @@ use super::blob::Sealed;
 use super::opening::Opening;
 use super::seals::{Observed, Request, Seals, Then};
 use crate::BoxError;
+use crate::credential::Metadata;
 use crate::vault::{Replaced, VaultError, VaultRequest, VaultResponse};
 
 pub(super) fn backend_failed(error: impl Into<BoxError>) -> VaultError {
@@ -33,8 +34,8 @@ impl<V: Service<VaultRequest<Sealed>> + Clone> SealFuture<V> {
     pub(super) fn new(backend: &mut V, seals: Arc<Seals>, request: VaultRequest) -> Self {
         let state = match seals.request(request) {
             Ok(Request::Sealed(request)) => State::Calling { response: backend.call(request) },
-            Ok(Request::Stored { id, then }) => {
-                let get = backend.call(VaultRequest::Get { id });
+            Ok(Request::Stored { pool, id, then }) => {
+                let get = backend.call(VaultRequest::Get { pool, id });
                 State::Reading { get, then: Some((then, backend.clone())) }
             }
             Err(error) => State::Failed { error: Some(error) },
@@ -96,7 +97,10 @@ where
                             return Poll::Ready(Ok(conflict));
                         }
                         Then::Swap(swap) => this.seals.swap(stored.metadata, swap, was_bound)?,
-                        Then::Begin { id, expected } => VaultRequest::BeginRefresh { id, expected },
+                        Then::Begin { expected } => {
+                            let Metadata { pool, id, .. } = stored.metadata;
+                            VaultRequest::BeginRefresh { pool, id, expected }
+                        }
                     };
                     State::Readying { backend, request: Some(request) }
                 }

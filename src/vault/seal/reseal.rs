@@ -10,7 +10,7 @@ use super::future::backend_failed;
 use super::seals::{Observed, Seals, UnboundAttributes};
 use super::service::Seal;
 use crate::BoxError;
-use crate::credential::{CredentialId, Record};
+use crate::credential::{CredentialId, PoolKey, Record};
 use crate::vault::{Replaced, VaultError, VaultRequest, VaultResponse};
 
 /// The result of resealing a record.
@@ -35,26 +35,27 @@ where
     /// # Errors
     /// [`VaultError::Key`] if none of the keys opens the secret, [`VaultError::Damaged`] if it does not open, or the
     /// backend's error. The record is then as it was.
-    pub async fn reseal(&self, id: CredentialId) -> Result<Resealed, VaultError> {
-        if self.seals.is_current(&self.stored(id).await?.secret) {
+    pub async fn reseal(&self, pool: &PoolKey, id: CredentialId) -> Result<Resealed, VaultError> {
+        if self.seals.is_current(&self.stored(pool, id).await?.secret) {
             return Ok(Resealed::Already);
         }
-        let VaultResponse::Lease(_lease) = self.call_backend(VaultRequest::LeaseRefresh { id }).await?
-        else {
+        let lease = VaultRequest::LeaseRefresh { pool: pool.clone(), id };
+        let VaultResponse::Lease(_lease) = self.call_backend(lease).await? else {
             return Err(VaultError::UnexpectedResponse);
         };
         loop {
-            let stored = self.stored(id).await?;
+            let stored = self.stored(pool, id).await?;
             if self.seals.is_current(&stored.secret) {
                 return Ok(Resealed::Already);
             }
             let was_bound = Seals::binds_attributes(&stored);
             let expected = stored.metadata.generation;
             let Record { mut metadata, secret } = self.seals.open(stored, &mut Observed::default())?;
+            let pool = pool.clone();
             let request = match (was_bound, self.seals.unbound) {
                 (true, _) | (false, UnboundAttributes::Keep) => {
                     let secret = self.seals.cipher.seal(&metadata, &secret)?;
-                    VaultRequest::Reseal { id, expected, secret }
+                    VaultRequest::Reseal { pool, id, expected, secret }
                 }
                 (false, UnboundAttributes::Drop) => {
                     // Attributes only change together with a secret, which may be the same at the next generation.
@@ -62,7 +63,7 @@ where
                     metadata.generation = expected.next();
                     let secret = self.seals.cipher.seal(&metadata, &secret)?;
                     let attributes = Some(BTreeMap::new());
-                    VaultRequest::ReplaceSecret { id, expected, secret, attributes }
+                    VaultRequest::ReplaceSecret { pool, id, expected, secret, attributes }
                 }
                 (false, UnboundAttributes::Ask) => return Ok(Resealed::Unconfirmed),
             };
@@ -75,8 +76,8 @@ where
         }
     }
 
-    async fn stored(&self, id: CredentialId) -> Result<Record<Sealed>, VaultError> {
-        match self.call_backend(VaultRequest::Get { id }).await? {
+    async fn stored(&self, pool: &PoolKey, id: CredentialId) -> Result<Record<Sealed>, VaultError> {
+        match self.call_backend(VaultRequest::Get { pool: pool.clone(), id }).await? {
             VaultResponse::Credential(record) => Ok(record),
             _ => Err(VaultError::UnexpectedResponse),
         }

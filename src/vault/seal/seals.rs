@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::blob::Sealed;
 use super::cipher::{Cipher, Shut};
 use super::rules::{Barred, Rules};
-use crate::credential::{Credential, CredentialId, Generation, Metadata, Record, Secret};
+use crate::credential::{Credential, CredentialId, Generation, Metadata, PoolKey, Record, Secret};
 use crate::secret::leaving_no_copy;
 use crate::vault::key::{KeyId, VaultKey};
 use crate::vault::{Begun, Changes, Replaced, VaultError, VaultRequest, VaultResponse};
@@ -42,7 +42,7 @@ pub(super) enum Request {
     /// As it is, with its secret sealed.
     Sealed(VaultRequest<Sealed>),
     /// After the stored record was read and opened.
-    Stored { id: CredentialId, then: Then },
+    Stored { pool: PoolKey, id: CredentialId, then: Then },
 }
 
 /// What follows once the stored record is open.
@@ -50,12 +50,11 @@ pub(super) enum Then {
     /// Sealing needs the metadata, which only the backend knows.
     Swap(Swap),
     /// A process that can't open the record has nothing to exchange, so it must not note that a refresh begins.
-    Begin { id: CredentialId, expected: Generation },
+    Begin { expected: Generation },
 }
 
 /// A [`VaultRequest::ReplaceSecret`] or [`VaultRequest::Reseal`] whose secret is not sealed yet.
 pub(super) struct Swap {
-    id: CredentialId,
     pub(super) expected: Generation,
     secret: Secret,
     attributes: Option<BTreeMap<String, String>>,
@@ -160,30 +159,30 @@ impl Seals {
                 let secret = self.cipher.seal(&metadata, &secret)?;
                 VaultRequest::Put(Record { metadata, secret })
             }
-            VaultRequest::ReplaceSecret { id, expected, secret, attributes } => {
-                let swap = Swap { id, expected, secret, attributes, is_new: true };
-                return Ok(Request::Stored { id, then: Then::Swap(swap) });
+            VaultRequest::ReplaceSecret { pool, id, expected, secret, attributes } => {
+                let swap = Swap { expected, secret, attributes, is_new: true };
+                return Ok(Request::Stored { pool, id, then: Then::Swap(swap) });
             }
-            VaultRequest::Reseal { id, expected, secret } => {
-                let swap = Swap { id, expected, secret, attributes: None, is_new: false };
-                return Ok(Request::Stored { id, then: Then::Swap(swap) });
+            VaultRequest::Reseal { pool, id, expected, secret } => {
+                let swap = Swap { expected, secret, attributes: None, is_new: false };
+                return Ok(Request::Stored { pool, id, then: Then::Swap(swap) });
             }
             VaultRequest::Load(pool) => VaultRequest::Load(pool),
             VaultRequest::List => VaultRequest::List,
-            VaultRequest::Relabel { id, label } => VaultRequest::Relabel { id, label },
-            VaultRequest::Move { id, place } => VaultRequest::Move { id, place },
-            VaultRequest::Remove { id } => VaultRequest::Remove { id },
-            VaultRequest::Get { id } => VaultRequest::Get { id },
+            VaultRequest::Relabel { pool, id, label } => VaultRequest::Relabel { pool, id, label },
+            VaultRequest::Move { pool, id, place } => VaultRequest::Move { pool, id, place },
+            VaultRequest::Remove { pool, id } => VaultRequest::Remove { pool, id },
+            VaultRequest::Get { pool, id } => VaultRequest::Get { pool, id },
             VaultRequest::Record { pool, outcomes, batch } => {
                 VaultRequest::Record { pool, outcomes, batch }
             }
-            VaultRequest::LeaseRefresh { id } => VaultRequest::LeaseRefresh { id },
+            VaultRequest::LeaseRefresh { pool, id } => VaultRequest::LeaseRefresh { pool, id },
             VaultRequest::LeaseClient { client } => VaultRequest::LeaseClient { client },
-            VaultRequest::BeginRefresh { id, expected } => {
-                return Ok(Request::Stored { id, then: Then::Begin { id, expected } });
+            VaultRequest::BeginRefresh { pool, id, expected } => {
+                return Ok(Request::Stored { pool, id, then: Then::Begin { expected } });
             }
-            VaultRequest::RefreshFailed { id, expected, failed } => {
-                VaultRequest::RefreshFailed { id, expected, failed }
+            VaultRequest::RefreshFailed { pool, id, expected, failed } => {
+                VaultRequest::RefreshFailed { pool, id, expected, failed }
             }
             VaultRequest::Revision(pool) => VaultRequest::Revision(pool),
             VaultRequest::Changes { pool, since } => VaultRequest::Changes { pool, since },
@@ -201,7 +200,8 @@ impl Seals {
         swap: Swap,
         was_bound: bool,
     ) -> Result<VaultRequest<Sealed>, VaultError> {
-        let Swap { id, expected, secret, attributes, is_new } = swap;
+        let Swap { expected, secret, attributes, is_new } = swap;
+        let (pool, id) = (metadata.pool.clone(), metadata.id);
         if is_new {
             metadata.generation = expected.next();
         }
@@ -214,9 +214,9 @@ impl Seals {
         };
         let secret = self.cipher.seal_as(version, &metadata, &secret)?;
         Ok(if is_new {
-            VaultRequest::ReplaceSecret { id, expected, secret, attributes }
+            VaultRequest::ReplaceSecret { pool, id, expected, secret, attributes }
         } else {
-            VaultRequest::Reseal { id, expected, secret }
+            VaultRequest::Reseal { pool, id, expected, secret }
         })
     }
 

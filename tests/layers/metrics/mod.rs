@@ -139,7 +139,7 @@ async fn an_account_is_named_only_on_request_by_the_first_digits_of_its_id() {
     assert_eq!(in_parts.count(&of_pool("requests")), 1);
 
     // One that is gone has no gauges, and its counters stay.
-    vault.remove(id_of(&by_account, "ann@example.com")).await.unwrap();
+    vault.remove(&key(), id_of(&by_account, "ann@example.com")).await.unwrap();
     pass(1).await;
     assert_eq!(in_parts.gauge(&of("cooling", &ids[0])), 0.0, "a sum stays a number");
     assert!(in_parts.gauge(&of("cooldown.remaining", &ids[0])).is_nan());

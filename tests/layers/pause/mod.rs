@@ -177,7 +177,7 @@ async fn no_reset_success_sign_in_or_restart_resumes_it() {
 
     pool.reset(a).await.unwrap();
     assert!(is_paused(&pool, "a"));
-    vault.replace_secret(a, Generation::FIRST, OAuthTokens::new("a-2")).await.unwrap();
+    vault.replace_secret(&key(), a, Generation::FIRST, OAuthTokens::new("a-2")).await.unwrap();
     pool.sync().await.unwrap();
     assert_eq!(status_of(&pool, "a").credential.generation, Generation::new(2));
     assert!(is_paused(&pool, "a"));

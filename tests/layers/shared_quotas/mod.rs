@@ -293,7 +293,7 @@ async fn an_account_that_is_removed_takes_its_limit_with_it() {
     let pool = open(&vault, &clock).await;
     let service = stack(four(&pool, &no_refresh()), upstream);
     assert_eq!(ask(&service, post()).await.0, 429);
-    vault.remove(id_of(&pool, "a")).await.unwrap();
+    vault.remove(&key(), id_of(&pool, "a")).await.unwrap();
     pool.sync().await.unwrap();
     assert_eq!(cools(&pool, "b"), seconds(0));
     assert_eq!(ask(&service, post()).await, (200, "b".into()));

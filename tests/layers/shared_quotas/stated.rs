@@ -159,7 +159,7 @@ async fn a_new_key_is_of_another_quota_until_a_response_names_it() {
     }
     assert_eq!(cools(&pool, "b"), seconds(600));
     let b = id_of(&pool, "b");
-    vault.replace_secret(b, Generation::FIRST, Secret::api_key("new")).await.unwrap();
+    vault.replace_secret(&key(), b, Generation::FIRST, Secret::api_key("new")).await.unwrap();
     pool.sync().await.unwrap();
     assert_eq!(cools(&pool, "b"), seconds(0));
     assert_eq!(ask(&service, post()).await.0, 200);

@@ -126,7 +126,8 @@ async fn a_removed_record_comes_back() {
     let vault = MemoryVault::new();
     let found = home.found(Source::Claude, claude("a", NOON));
     run(&vault, std::slice::from_ref(&found)).await;
-    vault.remove(only(&vault).await.metadata.id).await.unwrap();
+    let record = only(&vault).await.metadata;
+    vault.remove(&record.pool, record.id).await.unwrap();
     assert_eq!(one(&vault, found).await.0, Action::Add);
     only(&vault).await;
 }

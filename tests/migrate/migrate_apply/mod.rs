@@ -52,11 +52,17 @@ async fn all(vault: &impl Vault) -> Vec<Metadata> {
 async fn only(vault: &impl Vault) -> Credential {
     let known = all(vault).await;
     assert_eq!(known.len(), 1, "{known:?}");
-    vault.get(known[0].id).await.unwrap()
+    with_id(vault, known[0].id).await
+}
+
+/// Reads the record with this id, of whatever pool.
+async fn with_id(vault: &impl Vault, id: CredentialId) -> Credential {
+    let known = all(vault).await.into_iter().find(|known| known.id == id).unwrap();
+    vault.get(&known.pool, id).await.unwrap()
 }
 
 async fn tokens(vault: &impl Vault, id: CredentialId) -> OAuthTokens {
-    match vault.get(id).await.unwrap().secret {
+    match with_id(vault, id).await.secret {
         Secret::OAuth(tokens) | Secret::Mcp(tokens) => tokens,
         other => panic!("{other:?}"),
     }
@@ -64,16 +70,16 @@ async fn tokens(vault: &impl Vault, id: CredentialId) -> OAuthTokens {
 
 /// Renews as a refresher does: new tokens, and all other values kept.
 async fn renew(vault: &impl Vault, id: CredentialId, name: &str, end: u64) {
-    let credential = vault.get(id).await.unwrap();
+    let Metadata { kind, generation, pool, .. } = with_id(vault, id).await.metadata;
     let mut renewed = tokens(vault, id).await;
     renewed.access = format!("{name}-access").into();
     renewed.refresh = Some(format!("{name}-refresh").into());
     renewed.expires_at = Some(Timestamp::from_millis(end));
-    let secret = match credential.metadata.kind {
+    let secret = match kind {
         Kind::Mcp => Secret::Mcp(renewed),
         _ => Secret::OAuth(renewed),
     };
-    vault.replace_secret(id, credential.metadata.generation, secret).await.unwrap();
+    vault.replace_secret(&pool, id, generation, secret).await.unwrap();
 }
 
 fn api(provider: &str, key: &str) -> String {

@@ -102,7 +102,7 @@ async fn an_old_file_that_has_more_than_the_vault_stays() {
     let found = home.found(Source::Claude, claude("new", NOON + HOUR));
     run(&vault, std::slice::from_ref(&found)).await;
     for record in all(&vault).await {
-        vault.remove(record.id).await.unwrap();
+        vault.remove(&record.pool, record.id).await.unwrap();
     }
     stays(&found, |error| matches!(error, MigrateError::NotStored { .. })).await;
 }

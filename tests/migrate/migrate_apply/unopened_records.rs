@@ -49,12 +49,12 @@ async fn an_account_or_key_whose_record_is_under_another_key_is_not_added_again(
             is_shut(&vault, &home.found(source, text), id).await;
         }
         // Also if others of the pool open.
-        let other = Credential::new(pool, "other", Secret::api_key("k"));
+        let other = Credential::new(pool.clone(), "other", Secret::api_key("k"));
         vault.put(other).await.unwrap();
         for text in [&text, &changed] {
             is_shut(&vault, &home.found(source, text), id).await;
         }
-        vault.remove(id).await.unwrap();
+        vault.remove(&pool, id).await.unwrap();
         assert_eq!(one(&vault, home.found(source, &changed)).await.0, Action::Add);
     }
 }

@@ -6,7 +6,7 @@ use tower_credentials::standing::{Change, Health, Outcome};
 use tower_credentials::vault::{MemoryVault, Vault, VaultExt};
 use tower_credentials::{Credential, Metadata, OAuthTokens, PoolKey, Secret, Timestamp};
 
-use super::{HOUR, NOON, all, api, file_vault, one, only, registry, renew, run, tokens};
+use super::{HOUR, NOON, all, api, file_vault, one, only, registry, renew, run, tokens, with_id};
 use crate::legacy::{Home, claude, json};
 
 #[tokio::test]
@@ -15,11 +15,11 @@ async fn a_renewed_renamed_and_moved_record_still_belongs_to_its_entry() {
     let vault = MemoryVault::new();
     let found = home.found(Source::Claude, claude("a", NOON));
     run(&vault, std::slice::from_ref(&found)).await;
-    let id = only(&vault).await.metadata.id;
+    let Metadata { id, pool, .. } = only(&vault).await.metadata;
     let other = Credential::new(PoolKey::new("anthropic"), "other", Secret::api_key("k"));
     vault.put(other).await.unwrap();
-    vault.relabel(id, "mine").await.unwrap();
-    vault.move_to(id, 1).await.unwrap();
+    vault.relabel(&pool, id, "mine").await.unwrap();
+    vault.move_to(&pool, id, 1).await.unwrap();
     // Also a token that expires earlier than the one before.
     for (name, end) in [("second", NOON + HOUR), ("third", NOON - HOUR)] {
         renew(&vault, id, name, end).await;
@@ -34,7 +34,7 @@ async fn a_renewed_renamed_and_moved_record_still_belongs_to_its_entry() {
     // The other program renews, too, and its tokens are taken without a reason.
     let changed = home.found(Source::Claude, claude("c", NOON + 3 * HOUR));
     assert_eq!(one(&vault, changed).await, (Action::Update, String::new()));
-    let record = vault.get(id).await.unwrap().metadata;
+    let record = vault.get(&pool, id).await.unwrap().metadata;
     assert_eq!(&*record.label, "mine");
     let labels: Vec<_> = all(&vault).await.into_iter().map(|record| record.label.to_string()).collect();
     assert_eq!(labels, ["other", "mine"]);
@@ -71,12 +71,12 @@ async fn a_changed_entry_updates_its_own_record_and_no_other() {
     }
     let of = |name: &str| updated.iter().find(|(entry, _)| *entry == name).unwrap().1;
     assert_eq!(tokens(&vault, of("anthropic")).await.access.expose(), "pLaNtEd-newer");
-    let enterprise = vault.get(of("github-copilot-enterprise")).await.unwrap();
+    let enterprise = with_id(&vault, of("github-copilot-enterprise")).await;
     assert_eq!(enterprise.metadata.attributes["enterprise_host"], "other.ghe.com");
     let endpoint = tokens(&vault, of("github-copilot-enterprise")).await.extra["endpoint"].clone();
     assert_eq!(endpoint.expose(), "https://copilot-api.other.ghe.com");
     // Attributes that the entry no longer has are gone from the record.
-    let cloudflare = vault.get(of("cloudflare-ai-gateway")).await.unwrap().metadata.attributes;
+    let cloudflare = with_id(&vault, of("cloudflare-ai-gateway")).await.metadata.attributes;
     assert_eq!(cloudflare["metadata.gatewayId"], "gateway-2");
     assert!(!cloudflare.contains_key("metadata.accountId"), "{cloudflare:?}");
 }
@@ -115,7 +115,7 @@ async fn a_file_from_a_backup_does_not_bring_an_older_token_back() {
     let mut renewed = tokens(&vault, record.id).await;
     renewed.access = "renewed".into();
     renewed.expires_at = Some(Timestamp::from_millis(NOON + HOUR));
-    vault.replace_secret(record.id, record.generation, renewed).await.unwrap();
+    vault.replace_secret(&record.pool, record.id, record.generation, renewed).await.unwrap();
     let (action, _) = one(&vault, home.found(Source::Claude, claude("old", NOON - HOUR))).await;
     assert_eq!(action, Action::Keep);
 }
@@ -148,7 +148,7 @@ async fn a_new_sign_in_of_the_other_program_is_taken_even_if_the_vaults_token_ex
     let mut exchanged = tokens(&vault, record.id).await;
     exchanged.access = "short-lived".into();
     exchanged.expires_at = Some(Timestamp::from_millis(NOON));
-    vault.replace_secret(record.id, record.generation, exchanged).await.unwrap();
+    vault.replace_secret(&record.pool, record.id, record.generation, exchanged).await.unwrap();
     assert_eq!(one(&vault, found).await.0, Action::Unchanged);
     let (action, reason) = one(&vault, home.found(Source::Opencode, copilot("pLaNtEd-second"))).await;
     assert_eq!(action, Action::Update);
@@ -166,7 +166,7 @@ async fn a_record_that_needs_a_sign_in_takes_whatever_is_new_in_the_file() {
     run(&vault, std::slice::from_ref(&found)).await;
     let Metadata { id, pool, .. } = only(&vault).await.metadata;
     renew(&vault, id, "ours", NOON).await;
-    let generation = vault.get(id).await.unwrap().metadata.generation;
+    let generation = vault.get(&pool, id).await.unwrap().metadata.generation;
     let health = Health::NeedsSignIn { reason: "it is spent".to_owned(), generation, cause: None };
     vault.record(pool, vec![Outcome { id, change: Change::Health(health) }]).await.unwrap();
     assert_eq!(one(&vault, found).await.0, Action::Unchanged);
@@ -222,7 +222,7 @@ async fn a_refresher_that_keeps_nothing_beside_the_tokens_loses_none_to_the_file
     run(&vault, std::slice::from_ref(&found)).await;
     let record = only(&vault).await.metadata;
     let bare = OAuthTokens::new("ours").refresh("r").expires_at(Timestamp::from_millis(NOON + HOUR));
-    vault.replace_secret(record.id, record.generation, bare).await.unwrap();
+    vault.replace_secret(&record.pool, record.id, record.generation, bare).await.unwrap();
     // The file expires later, but the record is the one that was renewed.
     assert_eq!(one(&vault, found).await.0, Action::Keep);
     assert_eq!(tokens(&vault, record.id).await.access.expose(), "ours");
@@ -250,7 +250,10 @@ async fn a_key_that_a_person_has_replaced_in_the_vault_stays() {
     let found = home.found(Source::Opencode, api("a", "1"));
     run(&vault, std::slice::from_ref(&found)).await;
     let record = only(&vault).await.metadata;
-    vault.replace_secret(record.id, record.generation, Secret::api_key("mine")).await.unwrap();
+    vault
+        .replace_secret(&record.pool, record.id, record.generation, Secret::api_key("mine"))
+        .await
+        .unwrap();
     for found in [found, home.found(Source::Opencode, api("a", "2"))] {
         let (action, reason) = one(&vault, found).await;
         assert_eq!(action, Action::Keep);
@@ -266,8 +269,8 @@ async fn an_update_waits_for_a_refresh_in_progress_and_does_not_undo_it() {
     let home = Home::new();
     let vault = MemoryVault::new();
     run(&vault, &[home.found(Source::Claude, claude("a", NOON))]).await;
-    let id = only(&vault).await.metadata.id;
-    let lease = vault.lease_refresh(id).await.unwrap();
+    let Metadata { id, pool, .. } = only(&vault).await.metadata;
+    let lease = vault.lease_refresh(&pool, id).await.unwrap();
     let found = [home.found(Source::Claude, claude("b", NOON + HOUR))];
     let (waiting, registry) = (vault.clone(), registry());
     let migration = tokio::spawn(async move { apply(&waiting, &registry, &found).await.unwrap() });

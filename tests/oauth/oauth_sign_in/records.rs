@@ -57,25 +57,29 @@ async fn tokens_of_somebody_else_are_not_put_into_a_record() {
         let bob = server.account().await;
         if vendor == Vendor::Qwen {
             // Its responses do not say who it is.
-            assert_eq!(bob.is_of(&vault.get(stored.id).await.unwrap()), None);
+            assert_eq!(bob.is_of(&vault.get(&stored.pool, stored.id).await.unwrap()), None);
             continue;
         }
-        let error = bob.replace(&vault, stored.id).await.unwrap_err();
+        let error = bob.replace(&vault, &stored.pool, stored.id).await.unwrap_err();
         assert!(matches!(error, ReplaceError::AnotherAccount { .. }), "{vendor:?}: {error:?}");
         let text = error.to_string();
         let id = |account: &SignedIn| account.account.clone().unwrap();
         assert!(text.contains("test/work") && text.contains(&id(&bob)), "{text}");
         assert!(text.contains(&id(&alice)), "{text}");
-        let kept = vault.get(stored.id).await.unwrap();
+        let kept = vault.get(&stored.pool, stored.id).await.unwrap();
         assert_eq!(kept.secret.token().expose(), alice.tokens.access.expose());
-        assert_eq!(again.replace(&vault, stored.id).await.unwrap().generation.get(), 2, "{vendor:?}");
+        assert_eq!(
+            again.replace(&vault, &stored.pool, stored.id).await.unwrap().generation.get(),
+            2,
+            "{vendor:?}"
+        );
         // A record that does not say whose it is accepts any account, and says so from then on.
         let tokens = tower_credentials::OAuthTokens::new("old").refresh("older");
         let bare = tower_credentials::Credential::new(PoolKey::new("test"), "bare", tokens);
         let bare = vault.put(bare).await.unwrap();
-        let named = bob.replace(&vault, bare.id).await.unwrap();
+        let named = bob.replace(&vault, &bare.pool, bare.id).await.unwrap();
         assert_eq!(named.attributes[SignedIn::ACCOUNT], id(&bob));
-        alice.replace(&vault, bare.id).await.unwrap_err();
+        alice.replace(&vault, &bare.pool, bare.id).await.unwrap_err();
     }
 }
 
@@ -93,7 +97,7 @@ async fn a_second_sign_in_to_an_account_renews_its_record_and_another_account_ge
     let second = again.store(&vault, pool.clone(), "other").await.unwrap();
     assert_eq!((second.id, &*second.label), (first.id, "work"));
     assert!(second.generation > first.generation);
-    let stored = vault.get(first.id).await.unwrap();
+    let stored = vault.get(&first.pool, first.id).await.unwrap();
     assert_eq!(stored.secret.token().expose(), again.tokens.access.expose());
 
     // In the same workspace, but another person.
@@ -119,7 +123,7 @@ async fn a_second_sign_in_without_a_refresh_token_keeps_the_first_ones() {
     again.tokens.refresh = None;
     let second = again.store(&vault, PoolKey::new("google"), "work").await.unwrap();
     assert_eq!(second.id, first.id);
-    let stored = vault.get(first.id).await.unwrap().secret;
+    let stored = vault.get(&first.pool, first.id).await.unwrap().secret;
     assert_eq!(stored.token().expose(), again.tokens.access.expose());
     let kept = stored.refresh_token().map(|token| token.expose());
     assert_eq!(kept, account.tokens.refresh.as_ref().map(|token| token.expose()));
@@ -137,18 +141,18 @@ async fn a_refresh_that_comes_between_does_not_undo_a_sign_in() {
 
     // Somebody stores a renewed token between each look at the vault and the change that follows.
     let racing = {
-        let inner = vault.clone();
+        let (inner, pool) = (vault.clone(), pool.clone());
         let mut races = 3;
         tower::service_fn(move |request: tower_credentials::vault::VaultRequest| {
-            let (inner, id) = (inner.clone(), first.id);
+            let (inner, pool, id) = (inner.clone(), pool.clone(), first.id);
             let is_swap =
                 matches!(request, tower_credentials::vault::VaultRequest::ReplaceSecret { .. });
             let races_now = is_swap && races > 0;
             races -= u32::from(races_now);
             async move {
                 if races_now {
-                    let now = inner.get(id).await?.metadata.generation;
-                    inner.replace_secret(id, now, OAuthTokens::new("theirs")).await?;
+                    let now = inner.get(&pool, id).await?.metadata.generation;
+                    inner.replace_secret(&pool, id, now, OAuthTokens::new("theirs")).await?;
                 }
                 tower::ServiceExt::oneshot(inner, request).await
             }
@@ -159,7 +163,7 @@ async fn a_refresh_that_comes_between_does_not_undo_a_sign_in() {
     let stored = again.store(&racing, pool, "work").await.unwrap();
     assert_eq!(stored.id, first.id);
     assert_eq!(stored.generation.get(), 5, "three refreshes, then the sign-in");
-    let secret = vault.get(first.id).await.unwrap().secret;
+    let secret = vault.get(&first.pool, first.id).await.unwrap().secret;
     assert_eq!(secret.token().expose(), again.tokens.access.expose());
 }
 

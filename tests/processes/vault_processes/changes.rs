@@ -32,7 +32,8 @@ pub(super) async fn swapper() {
     hear();
     for generation in 1..=SWAPS {
         let secret = Secret::api_key(format!("rotated {}", generation + 1));
-        let replaced = vault.replace_secret(id, Generation::new(generation), secret).await.unwrap();
+        let replaced =
+            vault.replace_secret(&pool(), id, Generation::new(generation), secret).await.unwrap();
         assert!(matches!(replaced, Replaced::Swapped(_)), "nobody else swaps: {replaced:?}");
         // It reads its own write, whatever else is written beside it.
         assert_eq!(token(&vault, id).await, format!("rotated {}", generation + 1));
@@ -81,7 +82,7 @@ async fn a_flood_of_cooldowns_never_loses_a_rotated_secret() {
     race(children);
     assert_cooled(&vault, id).await;
     assert_eq!(token(&vault, id).await, format!("rotated {}", SWAPS + 1));
-    assert_eq!(vault.get(id).await.unwrap().metadata.generation, Generation::new(SWAPS + 1));
+    assert_eq!(vault.get(&pool(), id).await.unwrap().metadata.generation, Generation::new(SWAPS + 1));
 }
 
 pub(super) async fn contender() {
@@ -91,7 +92,8 @@ pub(super) async fn contender() {
         let generation: u64 = hear().parse().unwrap();
         let secret = format!("{generation} by {}", std::process::id());
         let expected = Generation::new(generation);
-        match vault.replace_secret(id, expected, Secret::api_key(secret.clone())).await.unwrap() {
+        match vault.replace_secret(&pool(), id, expected, Secret::api_key(secret.clone())).await.unwrap()
+        {
             Replaced::Swapped(next) => {
                 assert_eq!(next, expected.next());
                 say(format_args!("won {secret}"));

@@ -66,7 +66,9 @@ async fn first_runs_at_once_agree_on_the_key_and_keep_what_each_has_put() {
         for said in &said {
             let (key_id, id) = said.split_once(' ').unwrap();
             assert_eq!(key_id, key.id().to_string(), "one key for all");
-            labels.insert(vault.get(id.parse().unwrap()).await.unwrap().metadata.label.to_string());
+            labels.insert(
+                vault.get(&pool(), id.parse().unwrap()).await.unwrap().metadata.label.to_string(),
+            );
         }
         assert_eq!(labels.len(), children.len(), "each has a label of its own: {labels:?}");
         assert_eq!(children::temporary_files(place.path()), Vec::<PathBuf>::new());

@@ -14,26 +14,29 @@ use crate::place::Place;
 
 pub(super) async fn holder() {
     let vault = children::vault().await;
-    let _lease = vault.lease_refresh(id()).await.unwrap();
+    let _lease = vault.lease_refresh(&pool(), id()).await.unwrap();
     say("held");
     hear();
     panic!("it was to be killed");
 }
 
 pub(super) async fn waiter() {
-    let (vault, id) = (children::vault().await, id());
-    let mut lease = pin!(vault.lease_refresh(id));
+    let (vault, key, id) = (children::vault().await, pool(), id());
+    let mut lease = pin!(vault.lease_refresh(&key, id));
     let work = async {
         // A process that waits for a lease can do everything else, even with the same credential.
         let other = vault.put(account("other")).await.unwrap().id;
         vault.record(pool(), vec![cooled(id, 5_000, 1, false)]).await.unwrap();
-        vault.replace_secret(id, Generation::FIRST, Secret::api_key("meanwhile")).await.unwrap();
+        vault
+            .replace_secret(&pool(), id, Generation::FIRST, Secret::api_key("meanwhile"))
+            .await
+            .unwrap();
         assert_eq!(token(&vault, id).await, "meanwhile");
-        vault.move_to(other, 0).await.unwrap();
-        vault.relabel(other, "another").await.unwrap();
+        vault.move_to(&pool(), other, 0).await.unwrap();
+        vault.relabel(&pool(), other, "another").await.unwrap();
         assert_eq!(vault.load_pool(pool()).await.unwrap().credentials.len(), 2);
-        drop(vault.lease_refresh(other).await.unwrap());
-        vault.remove(other).await.unwrap();
+        drop(vault.lease_refresh(&pool(), other).await.unwrap());
+        vault.remove(&pool(), other).await.unwrap();
     };
     tokio::select! {
         biased;
@@ -58,7 +61,7 @@ async fn a_lease_of_a_killed_process_passes_to_the_next_which_worked_meanwhile()
 
     let impatient = FileVault::builder(place.root()).lease_timeout(Duration::from_millis(30));
     let impatient = impatient.open(&place.key).await.unwrap();
-    let error = impatient.lease_refresh(id).await.unwrap_err();
+    let error = impatient.lease_refresh(&pool(), id).await.unwrap_err();
     assert!(matches!(error, VaultError::Locked { .. }), "{error:?}");
     if cfg!(target_os = "linux") {
         let VaultError::Locked { holder: named, .. } = &error else { unreachable!() };
@@ -67,10 +70,10 @@ async fn a_lease_of_a_killed_process_passes_to_the_next_which_worked_meanwhile()
 
     holder.kill();
     waiter.wait_for("leased");
-    assert!(matches!(impatient.lease_refresh(id).await, Err(VaultError::Locked { .. })));
+    assert!(matches!(impatient.lease_refresh(&pool(), id).await, Err(VaultError::Locked { .. })));
     waiter.tell("let go");
     waiter.succeed();
-    impatient.lease_refresh(id).await.unwrap();
+    impatient.lease_refresh(&pool(), id).await.unwrap();
     assert_eq!(token(&vault, id).await, "meanwhile");
 }
 
@@ -113,7 +116,7 @@ async fn what_one_process_saves_is_soon_in_the_pool_of_another() {
     println!("a cooldown was known after {:?}", saved.elapsed());
     // It looks every 50 ms; the rest is for a busy machine.
     assert!(saved.elapsed() < Duration::from_secs(5), "{:?}", saved.elapsed());
-    vault.replace_secret(id, Generation::FIRST, Secret::api_key("new")).await.unwrap();
+    vault.replace_secret(&pool(), id, Generation::FIRST, Secret::api_key("new")).await.unwrap();
     for mut follower in followers {
         assert_eq!(follower.wait_for_one_of("renewed"), "2");
         follower.succeed();

@@ -48,7 +48,7 @@ pub(crate) fn cooled(id: CredentialId, until: u64, set_at: u64, to_back: bool) -
 }
 
 async fn token(vault: &impl Vault, id: CredentialId) -> String {
-    vault.get(id).await.unwrap().secret.token().expose().to_owned()
+    vault.get(&pool(), id).await.unwrap().secret.token().expose().to_owned()
 }
 
 impl Place {

@@ -61,13 +61,13 @@ pub(super) async fn user() {
     for _ in 0..2 {
         let vault = FileVault::open(place.join("vaults/vault"), &key).await.unwrap();
         let id = vault.put(account("a")).await.unwrap().id;
-        vault.replace_secret(id, Generation::FIRST, Secret::api_key("new")).await.unwrap();
+        vault.replace_secret(&pool(), id, Generation::FIRST, Secret::api_key("new")).await.unwrap();
         vault.record(pool(), vec![cooled(id, 5_000, 1, false)]).await.unwrap();
-        drop(vault.lease_refresh(id).await.unwrap());
-        vault.relabel(id, "b").await.unwrap();
-        vault.move_to(id, 0).await.unwrap();
+        drop(vault.lease_refresh(&pool(), id).await.unwrap());
+        vault.relabel(&pool(), id, "b").await.unwrap();
+        vault.move_to(&pool(), id, 0).await.unwrap();
         assert_eq!(token(&vault, id).await, "new");
-        vault.remove(id).await.unwrap();
+        vault.remove(&pool(), id).await.unwrap();
         vault.put(account("kept")).await.unwrap();
     }
 }
@@ -108,14 +108,16 @@ pub(super) async fn keeper() {
     say(format_args!("open {id}"));
     loop {
         let outcome = match &*hear() {
-            "get" => vault.get(id).await.map(|stored| stored.secret.token().expose().to_owned()),
+            "get" => {
+                vault.get(&pool(), id).await.map(|stored| stored.secret.token().expose().to_owned())
+            }
             "load" => vault.load_pool(pool()).await.map(|loaded| loaded.credentials.len().to_string()),
             "put" => vault.put(account("more")).await.map(|stored| stored.id.to_string()),
             "record" => vault
                 .record(pool(), vec![cooled(id, 6_000, 1, false)])
                 .await
                 .map(|revision| format!("{revision:?}")),
-            "lease" => vault.lease_refresh(id).await.map(|_| String::new()),
+            "lease" => vault.lease_refresh(&pool(), id).await.map(|_| String::new()),
             "sync" => pool_here.sync().await.map(|()| String::new()),
             "status" => Ok(pool_here.status().len().to_string()),
             "failures" => Ok(pool_here.status()[0].standing.failures.to_string()),

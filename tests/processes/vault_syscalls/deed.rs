@@ -85,12 +85,12 @@ pub(super) async fn do_it(deed: Deed) {
         Deed::Put => drop(vault.put(account("a", "secret of a-2")).await.unwrap()),
         Deed::Swap => {
             let secret = Secret::api_key("swapped");
-            drop(vault.replace_secret(id, Generation::FIRST, secret).await.unwrap());
+            drop(vault.replace_secret(&pool(), id, Generation::FIRST, secret).await.unwrap());
         }
         Deed::Outcome | Deed::Compaction => drop(vault.record(pool(), vec![failed(id)]).await.unwrap()),
-        Deed::Relabel => drop(vault.relabel(id, "z").await.unwrap()),
-        Deed::Move => vault.move_to(id, 0).await.unwrap(),
-        Deed::Remove => vault.remove(id).await.unwrap(),
+        Deed::Relabel => drop(vault.relabel(&pool(), id, "z").await.unwrap()),
+        Deed::Move => vault.move_to(&pool(), id, 0).await.unwrap(),
+        Deed::Remove => vault.remove(&pool(), id).await.unwrap(),
         Deed::FirstRun | Deed::Reseal => unreachable!(),
     }
 }

@@ -74,7 +74,7 @@ pub(crate) async fn accounts(home: &Home) -> Vec<Credential> {
     let vault = home.vault().await;
     let mut accounts = Vec::new();
     for credential in vault.list().await.unwrap().credentials {
-        accounts.push(vault.get(credential.id).await.unwrap());
+        accounts.push(vault.get(&credential.pool, credential.id).await.unwrap());
     }
     accounts
 }

@@ -32,7 +32,7 @@ impl Scene {
     }
 
     async fn token(&self) -> String {
-        let stored = self.home.vault().await.get(self.account.id).await.unwrap();
+        let stored = self.home.vault().await.get(&self.account.pool, self.account.id).await.unwrap();
         let Secret::OAuth(tokens) = stored.secret else { panic!("another kind") };
         tokens.access.expose().to_owned()
     }

@@ -164,10 +164,10 @@ async fn a_healthy_vault_has_no_findings() {
     assert_eq!(report.directory, place.root().display().to_string());
     // After a removal, a sign-in and a new order, and with a pool whose credentials were all removed.
     let vault = place.open().await;
-    vault.remove(id(3)).await.unwrap();
-    vault.replace_secret(id(1), Generation::FIRST, Secret::api_key("new")).await.unwrap();
-    vault.move_to(id(2), 0).await.unwrap();
-    drop(vault.lease_refresh(id(1)).await.unwrap());
+    vault.remove(&pool(), id(3)).await.unwrap();
+    vault.replace_secret(&pool(), id(1), Generation::FIRST, Secret::api_key("new")).await.unwrap();
+    vault.move_to(&pool(), id(2), 0).await.unwrap();
+    drop(vault.lease_refresh(&pool(), id(1)).await.unwrap());
     drop(vault.lease_client("client".into()).await.unwrap());
     let report = place.check().run().await.unwrap();
     assert!(report.findings.is_empty(), "{:#?}", report.findings);

@@ -154,8 +154,8 @@ async fn a_disagreement_between_a_log_and_the_records_is_found() {
 async fn a_refresh_that_did_not_finish_is_found_and_one_in_progress_is_not() {
     let begin = async |place: &Place| {
         let vault = place.open().await;
-        let lease = vault.lease_refresh(id(1)).await.unwrap();
-        vault.begin_refresh(id(1), Generation::FIRST).await.unwrap();
+        let lease = vault.lease_refresh(&pool(), id(1)).await.unwrap();
+        vault.begin_refresh(&pool(), id(1), Generation::FIRST).await.unwrap();
         (vault, lease)
     };
     finds("one that did not end", async |place| {
@@ -167,7 +167,7 @@ async fn a_refresh_that_did_not_finish_is_found_and_one_in_progress_is_not() {
     let failed = FailedRefresh { wait: Duration::ZERO, in_a_row: 1, reason: "503 for now".into() };
     finds("one that failed", async |place| {
         let (vault, _lease) = begin(place).await;
-        vault.refresh_failed(id(1), Generation::FIRST, failed.clone()).await.unwrap();
+        vault.refresh_failed(&pool(), id(1), Generation::FIRST, failed.clone()).await.unwrap();
         let unfinished = place.check().unfinished_refreshes().await.unwrap();
         assert!(unfinished.is_empty(), "it is leased");
         vec![wrong(Kind::FailedRefresh, Note, place.file(&format!("leases/{}.begun", id(1))))]
@@ -177,7 +177,7 @@ async fn a_refresh_that_did_not_finish_is_found_and_one_in_progress_is_not() {
     for (is_failed, failure) in [(true, Some("503 for now")), (false, None)] {
         let (vault, lease) = begin(&place).await;
         if is_failed {
-            vault.refresh_failed(id(1), Generation::FIRST, failed.clone()).await.unwrap();
+            vault.refresh_failed(&pool(), id(1), Generation::FIRST, failed.clone()).await.unwrap();
         }
         drop((vault, lease));
         let unfinished = place.check().unfinished_refreshes().await.unwrap();
@@ -188,7 +188,7 @@ async fn a_refresh_that_did_not_finish_is_found_and_one_in_progress_is_not() {
     let (vault, lease) = begin(&place).await;
     let report = place.check().run().await.unwrap();
     assert!(report.findings.is_empty(), "{:#?}", report.findings);
-    vault.replace_secret(id(1), Generation::FIRST, Secret::api_key("new")).await.unwrap();
+    vault.replace_secret(&pool(), id(1), Generation::FIRST, Secret::api_key("new")).await.unwrap();
     drop(lease);
     let report = place.check().run().await.unwrap();
     assert!(report.findings.is_empty(), "{:#?}", report.findings);

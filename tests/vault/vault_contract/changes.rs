@@ -130,24 +130,24 @@ pub(crate) async fn changes_lead_to_what_a_load_shows(vault: impl Vault) {
     assert_eq!(reader.catch_up(&vault).await.order, OrderChange::ToBack(vec![b, a, c]));
 
     let generation = reader.credentials[&b].metadata.generation;
-    vault.replace_secret(b, generation, Secret::api_key("PLANTED-new")).await.unwrap();
+    vault.replace_secret(&pool(), b, generation, Secret::api_key("PLANTED-new")).await.unwrap();
     let renewed = reader.catch_up(&vault).await;
     let [one] = &renewed.credentials[..] else { panic!("{renewed:?}") };
     assert_eq!(one.metadata.id, b);
 
-    vault.move_to(c, 0).await.unwrap();
+    vault.move_to(&pool(), c, 0).await.unwrap();
     reader.catch_up(&vault).await;
-    vault.relabel(c, "third").await.unwrap();
+    vault.relabel(&pool(), c, "third").await.unwrap();
     reader.catch_up(&vault).await;
     let d = vault.put(account("d")).await.unwrap().id;
     vault.record(pool(), vec![Outcome { id: d, change: Change::Paused }]).await.unwrap();
     reader.catch_up(&vault).await;
     vault.record(pool(), vec![Outcome { id: a, change: Change::Reset }]).await.unwrap();
-    vault.remove(b).await.unwrap();
+    vault.remove(&pool(), b).await.unwrap();
     let removed = reader.catch_up(&vault).await;
     assert_eq!(removed.removed, [b]);
     let gone = vault.put(account("e")).await.unwrap().id;
-    vault.remove(gone).await.unwrap();
+    vault.remove(&pool(), gone).await.unwrap();
     reader.catch_up(&vault).await;
 }
 
@@ -179,6 +179,6 @@ pub(crate) async fn a_watch_tells_of_each_change_if_there_is_one(vault: impl Vau
         vault.record(pool(), vec![cooled(a, until, until, true)]).await.unwrap();
         assert!(timeout(SOON, watch.changed()).await.unwrap());
     }
-    vault.remove(a).await.unwrap();
+    vault.remove(&pool(), a).await.unwrap();
     assert!(timeout(SOON, watch.changed()).await.unwrap());
 }

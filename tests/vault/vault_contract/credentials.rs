@@ -13,7 +13,7 @@ pub(crate) async fn a_credential_comes_back_as_it_was_put(vault: impl Vault) {
     assert_eq!(stored, put.metadata);
     assert_eq!(stored.generation, Generation::FIRST);
 
-    let got = vault.get(stored.id).await.unwrap();
+    let got = vault.get(&stored.pool, stored.id).await.unwrap();
     assert_eq!(got.metadata, put.metadata);
     assert_eq!(got.secret.token().expose(), format!("{PLANTED}-work"));
     let loaded = vault.load_pool(pool()).await.unwrap();
@@ -38,7 +38,7 @@ pub(crate) async fn every_kind_of_secret_comes_back_whole(vault: impl Vault) {
     for secret in secrets {
         let stored = vault.put(Credential::new(pool(), "kind", secret.clone())).await.unwrap();
         assert_eq!(stored.kind, secret.kind());
-        let got = vault.get(stored.id).await.unwrap().secret;
+        let got = vault.get(&stored.pool, stored.id).await.unwrap().secret;
         match (&got, &secret) {
             (Secret::OAuth(got), Secret::OAuth(put)) | (Secret::Mcp(got), Secret::Mcp(put)) => {
                 assert_eq!(got.access.expose(), put.access.expose());
@@ -99,7 +99,7 @@ pub(crate) async fn a_taken_id_is_refused_and_nothing_changes(vault: impl Vault)
 
 pub(crate) async fn a_secret_of_another_kind_is_refused(vault: impl Vault) {
     let [id] = put_all(&vault, ["key"]).await;
-    let refused = vault.replace_secret(id, Generation::FIRST, OAuthTokens::new("t")).await;
+    let refused = vault.replace_secret(&pool(), id, Generation::FIRST, OAuthTokens::new("t")).await;
     assert!(matches!(
         refused,
         Err(VaultError::WrongKind { expected: Kind::Api, given: Kind::OAuth, .. })
@@ -118,7 +118,7 @@ pub(crate) async fn a_key_that_no_header_can_carry_is_refused(vault: impl Vault)
     for refused in [
         vault.put(Credential::new(pool(), "other", unusable())).await.map(drop),
         vault.ensure(Credential::new(pool(), "work", unusable())).await.map(drop),
-        vault.replace_secret(id, Generation::FIRST, unusable()).await.map(drop),
+        vault.replace_secret(&pool(), id, Generation::FIRST, unusable()).await.map(drop),
     ] {
         let error = refused.unwrap_err();
         assert!(matches!(error, VaultError::InvalidSecret { field: "API key", .. }), "{error:?}");
@@ -144,18 +144,21 @@ pub(crate) async fn names_that_cannot_be_stored_are_refused(vault: impl Vault) {
         }
     }
     let [id] = put_all(&vault, ["work"]).await;
-    assert!(matches!(vault.relabel(id, "").await, Err(VaultError::InvalidName { field: "label", .. })));
+    assert!(matches!(
+        vault.relabel(&pool(), id, "").await,
+        Err(VaultError::InvalidName { field: "label", .. })
+    ));
     assert_eq!(vault.list().await.unwrap().credentials.len(), 1);
 }
 
 pub(crate) async fn relabel_refuses_a_taken_label(vault: impl Vault) {
     let [one, _] = put_all(&vault, ["one", "two"]).await;
-    match vault.relabel(one, "two").await {
+    match vault.relabel(&pool(), one, "two").await {
         Err(VaultError::LabelTaken(label)) => assert_eq!(&*label, "two"),
         other => panic!("{other:?}"),
     }
-    assert_eq!(&*vault.relabel(one, "one").await.unwrap().label, "one");
-    assert_eq!(&*vault.relabel(one, "uno").await.unwrap().label, "uno");
+    assert_eq!(&*vault.relabel(&pool(), one, "one").await.unwrap().label, "one");
+    assert_eq!(&*vault.relabel(&pool(), one, "uno").await.unwrap().label, "uno");
     assert_eq!(order(&vault).await, ["uno", "two"]);
     assert_eq!(token(&vault, one).await, format!("{PLANTED}-one"));
 }
@@ -173,7 +176,7 @@ pub(crate) async fn keys_of_a_configuration_are_put_once_and_exchanged_where_the
     assert_eq!(&*vault.ensure(key("uno", "sk-1")).await.unwrap().label, "one");
     let exchanged = vault.ensure(key("two", "sk-3")).await.unwrap();
     assert_eq!(exchanged.generation, Generation::FIRST.next());
-    assert_eq!(vault.get(exchanged.id).await.unwrap().secret.token().expose(), "sk-3");
+    assert_eq!(vault.get(&exchanged.pool, exchanged.id).await.unwrap().secret.token().expose(), "sk-3");
     assert_eq!(order(&vault).await, ["one", "two"]);
     // A sign-in of the same label is another account.
     vault.put(Credential::new(pool(), "three", OAuthTokens::new("token"))).await.unwrap();
@@ -198,22 +201,22 @@ async fn futures_of<const N: usize>(
 
 pub(crate) async fn move_changes_the_order_and_past_the_end_is_the_back(vault: impl Vault) {
     let [a, _, c] = put_all(&vault, ["a", "b", "c"]).await;
-    vault.move_to(c, 0).await.unwrap();
+    vault.move_to(&pool(), c, 0).await.unwrap();
     assert_eq!(order(&vault).await, ["c", "a", "b"]);
-    vault.move_to(c, usize::MAX).await.unwrap();
+    vault.move_to(&pool(), c, usize::MAX).await.unwrap();
     assert_eq!(order(&vault).await, ["a", "b", "c"]);
-    vault.move_to(a, 1).await.unwrap();
+    vault.move_to(&pool(), a, 1).await.unwrap();
     assert_eq!(order(&vault).await, ["b", "a", "c"]);
 }
 
 pub(crate) async fn remove_forgets_the_credential_and_its_standing(vault: impl Vault) {
     let [a, b] = put_all(&vault, ["a", "b"]).await;
     vault.record(pool(), vec![cooled(a, 100, 1, false)]).await.unwrap();
-    vault.remove(a).await.unwrap();
+    vault.remove(&pool(), a).await.unwrap();
     let loaded = vault.load_pool(pool()).await.unwrap();
     assert_eq!(loaded.standings.order, [b]);
     assert!(loaded.standings.credentials.is_empty());
-    assert!(matches!(vault.get(a).await, Err(VaultError::NotFound(gone)) if gone == a));
+    assert!(matches!(vault.get(&pool(), a).await, Err(VaultError::NotFound(gone)) if gone == a));
     assert_eq!(order(&vault).await, ["b"]);
 }
 
@@ -221,12 +224,12 @@ pub(crate) async fn what_is_missing_is_not_found(vault: impl Vault) {
     let id = CredentialId::random();
     let secret = Secret::api_key("k");
     let errors = [
-        vault.get(id).await.unwrap_err(),
-        vault.relabel(id, "x").await.unwrap_err(),
-        vault.move_to(id, 0).await.unwrap_err(),
-        vault.remove(id).await.unwrap_err(),
-        vault.replace_secret(id, Generation::FIRST, secret).await.unwrap_err(),
-        vault.lease_refresh(id).await.unwrap_err(),
+        vault.get(&pool(), id).await.unwrap_err(),
+        vault.relabel(&pool(), id, "x").await.unwrap_err(),
+        vault.move_to(&pool(), id, 0).await.unwrap_err(),
+        vault.remove(&pool(), id).await.unwrap_err(),
+        vault.replace_secret(&pool(), id, Generation::FIRST, secret).await.unwrap_err(),
+        vault.lease_refresh(&pool(), id).await.unwrap_err(),
     ];
     for error in errors {
         assert!(matches!(error, VaultError::NotFound(missing) if missing == id), "{error:?}");
@@ -236,10 +239,10 @@ pub(crate) async fn what_is_missing_is_not_found(vault: impl Vault) {
 
 pub(crate) async fn debug_shows_no_secret(vault: impl Vault + std::fmt::Debug) {
     let [id] = put_all(&vault, ["a"]).await;
-    let mut shown = format!("{vault:?} {:?}", vault.get(id).await.unwrap());
+    let mut shown = format!("{vault:?} {:?}", vault.get(&pool(), id).await.unwrap());
     shown += &format!("{:?}", vault.load_pool(pool()).await.unwrap());
-    let conflict = vault.replace_secret(id, Generation::new(9), Secret::api_key(PLANTED)).await;
-    shown += &format!("{:?} {:?}", conflict.unwrap(), vault.lease_refresh(id).await.unwrap());
+    let conflict = vault.replace_secret(&pool(), id, Generation::new(9), Secret::api_key(PLANTED)).await;
+    shown += &format!("{:?} {:?}", conflict.unwrap(), vault.lease_refresh(&pool(), id).await.unwrap());
     assert!(shown.contains(&id.to_string()), "{shown}");
     assert!(!shown.contains("planted"), "{shown}");
 }

@@ -7,9 +7,9 @@ use tower_credentials::vault::{Vault, VaultExt};
 use super::{cooled, poll_once, pool, put_all};
 
 pub(crate) async fn a_lease_waits_until_the_other_is_dropped(vault: impl Vault) {
-    let [id] = put_all(&vault, ["a"]).await;
-    let lease = vault.lease_refresh(id).await.unwrap();
-    let mut second = pin!(vault.lease_refresh(id));
+    let (key, [id]) = (pool(), put_all(&vault, ["a"]).await);
+    let lease = vault.lease_refresh(&key, id).await.unwrap();
+    let mut second = pin!(vault.lease_refresh(&key, id));
     for _ in 0..50 {
         assert!(poll_once(second.as_mut()).is_pending(), "two hold the lease");
         tokio::task::yield_now().await;
@@ -20,30 +20,30 @@ pub(crate) async fn a_lease_waits_until_the_other_is_dropped(vault: impl Vault) 
     drop(lease);
     let second = second.await.unwrap();
     drop(second);
-    vault.lease_refresh(id).await.unwrap();
+    vault.lease_refresh(&pool(), id).await.unwrap();
 }
 
 pub(crate) async fn a_lease_of_another_credential_does_not_wait(vault: impl Vault) {
     let [a, b] = put_all(&vault, ["a", "b"]).await;
-    let _one = vault.lease_refresh(a).await.unwrap();
-    let _other = vault.lease_refresh(b).await.unwrap();
+    let _one = vault.lease_refresh(&pool(), a).await.unwrap();
+    let _other = vault.lease_refresh(&pool(), b).await.unwrap();
 }
 
 pub(crate) async fn a_dropped_wait_for_a_lease_does_not_keep_it_from_others(vault: impl Vault) {
-    let [id] = put_all(&vault, ["a"]).await;
-    let lease = vault.lease_refresh(id).await.unwrap();
-    let mut second = Box::pin(vault.lease_refresh(id));
+    let (key, [id]) = (pool(), put_all(&vault, ["a"]).await);
+    let lease = vault.lease_refresh(&key, id).await.unwrap();
+    let mut second = Box::pin(vault.lease_refresh(&key, id));
     assert!(poll_once(second.as_mut()).is_pending());
-    let mut third = Box::pin(vault.lease_refresh(id));
+    let mut third = Box::pin(vault.lease_refresh(&key, id));
     assert!(poll_once(third.as_mut()).is_pending());
-    let mut fourth = Box::pin(vault.lease_refresh(id));
+    let mut fourth = Box::pin(vault.lease_refresh(&key, id));
     assert!(poll_once(fourth.as_mut()).is_pending());
     // The second leaves before its turn comes, the third once it has come.
     drop(second);
     drop(lease);
     drop(third);
     drop(fourth.await.unwrap());
-    vault.lease_refresh(id).await.unwrap();
+    vault.lease_refresh(&pool(), id).await.unwrap();
 }
 
 pub(crate) async fn a_clients_lease_is_held_by_one_and_is_not_anothers(vault: impl Vault) {
@@ -57,7 +57,7 @@ pub(crate) async fn a_clients_lease_is_held_by_one_and_is_not_anothers(vault: im
             tokio::task::yield_now().await;
         }
         // Neither a credential's, nor that of another client.
-        vault.lease_refresh(id).await.unwrap();
+        vault.lease_refresh(&pool(), id).await.unwrap();
         vault.lease_client(format!("{client}x").into()).await.unwrap();
         drop(lease);
         second.await.unwrap();

@@ -5,6 +5,7 @@ mod changes;
 mod credentials;
 mod leases;
 mod new_secrets;
+mod other_pools;
 mod standings;
 
 use std::future::Future;
@@ -18,6 +19,7 @@ pub(crate) use changes::*;
 pub(crate) use credentials::*;
 pub(crate) use leases::*;
 pub(crate) use new_secrets::*;
+pub(crate) use other_pools::*;
 pub(crate) use standings::*;
 
 pub(crate) const PLANTED: &str = "sk-planted-0123456789-abcdefghijklmnop";
@@ -43,6 +45,7 @@ macro_rules! every_promise {
             a_reset_restores_the_place_that_was_set_explicitly,
             remove_forgets_the_credential_and_its_standing,
             what_is_missing_is_not_found,
+            a_credential_of_another_pool_is_not_found_and_stays_as_it_is,
             a_new_secret_is_on_the_right_record_of_several,
             attributes_change_with_a_secret_alone,
             a_lost_race_for_a_new_secret_returns_what_is_stored,
@@ -125,7 +128,7 @@ pub(crate) async fn until(vault: &impl Vault, id: CredentialId) -> Option<u64> {
 }
 
 pub(crate) async fn token(vault: &impl Vault, id: CredentialId) -> String {
-    vault.get(id).await.unwrap().secret.token().expose().to_owned()
+    vault.get(&pool(), id).await.unwrap().secret.token().expose().to_owned()
 }
 
 pub(crate) fn poll_once<F: Future>(future: std::pin::Pin<&mut F>) -> Poll<F::Output> {

@@ -14,10 +14,11 @@ use super::{PLANTED, account, cooled, order, pool, put_all, token, until};
 
 pub(crate) async fn a_new_secret_is_on_the_right_record_of_several(vault: impl Vault) {
     let [a, b, c] = put_all(&vault, ["a", "b", "c"]).await;
-    let before = vault.get(b).await.unwrap().metadata;
-    let replaced = vault.replace_secret(b, Generation::FIRST, Secret::api_key("new")).await.unwrap();
+    let before = vault.get(&pool(), b).await.unwrap().metadata;
+    let replaced =
+        vault.replace_secret(&pool(), b, Generation::FIRST, Secret::api_key("new")).await.unwrap();
     assert!(matches!(replaced, Replaced::Swapped(generation) if generation == Generation::new(2)));
-    let after = vault.get(b).await.unwrap().metadata;
+    let after = vault.get(&pool(), b).await.unwrap().metadata;
     assert_eq!(after.generation, Generation::new(2));
     assert!(after.updated_at >= before.updated_at);
     assert_eq!(after.created_at, before.created_at);
@@ -30,18 +31,20 @@ pub(crate) async fn a_new_secret_is_on_the_right_record_of_several(vault: impl V
 pub(crate) async fn attributes_change_with_a_secret_alone(vault: impl Vault) {
     let put = account("work").attribute("host", "old").attribute("plan", "free");
     let id = vault.put(put.clone()).await.unwrap().id;
-    vault.replace_secret(id, Generation::FIRST, Secret::api_key("second")).await.unwrap();
-    assert_eq!(vault.get(id).await.unwrap().metadata.attributes, put.metadata.attributes);
+    vault.replace_secret(&pool(), id, Generation::FIRST, Secret::api_key("second")).await.unwrap();
+    assert_eq!(vault.get(&pool(), id).await.unwrap().metadata.attributes, put.metadata.attributes);
 
     let new = BTreeMap::from([("host".to_owned(), "new".to_owned())]);
     let second = Generation::FIRST.next();
-    let replaced = vault.replace(id, second, Secret::api_key("third"), new.clone()).await.unwrap();
+    let replaced =
+        vault.replace(&pool(), id, second, Secret::api_key("third"), new.clone()).await.unwrap();
     assert!(matches!(replaced, Replaced::Swapped(generation) if generation == second.next()));
-    let stored = vault.get(id).await.unwrap();
+    let stored = vault.get(&pool(), id).await.unwrap();
     assert_eq!((stored.metadata.attributes, stored.secret.token().expose()), (new.clone(), "third"));
 
     // The one that comes too late changes neither.
-    let lost = vault.replace(id, second, Secret::api_key("lost"), BTreeMap::new()).await.unwrap();
+    let lost =
+        vault.replace(&pool(), id, second, Secret::api_key("lost"), BTreeMap::new()).await.unwrap();
     assert!(matches!(lost, Replaced::Conflict(_)), "{lost:?}");
     let stored = vault.load_pool(pool()).await.unwrap().credentials.pop().unwrap();
     assert_eq!((stored.metadata.attributes, stored.secret.token().expose()), (new, "third"));
@@ -49,9 +52,9 @@ pub(crate) async fn attributes_change_with_a_secret_alone(vault: impl Vault) {
 
 pub(crate) async fn a_lost_race_for_a_new_secret_returns_what_is_stored(vault: impl Vault) {
     let [id] = put_all(&vault, ["a"]).await;
-    vault.replace_secret(id, Generation::FIRST, Secret::api_key("winner")).await.unwrap();
+    vault.replace_secret(&pool(), id, Generation::FIRST, Secret::api_key("winner")).await.unwrap();
     for stale in [Generation::FIRST, Generation::new(3)] {
-        match vault.replace_secret(id, stale, Secret::api_key("loser")).await.unwrap() {
+        match vault.replace_secret(&pool(), id, stale, Secret::api_key("loser")).await.unwrap() {
             Replaced::Conflict(stored) => {
                 assert_eq!(stored.secret.token().expose(), "winner");
                 assert_eq!(stored.metadata.generation, Generation::new(2));
@@ -68,7 +71,8 @@ pub(crate) async fn of_many_who_replace_one_generation_one_wins(vault: impl Vaul
         .map(|number| {
             let vault = vault.clone();
             let secret = Secret::api_key(format!("{number}"));
-            let replace = async move { vault.replace_secret(id, Generation::FIRST, secret).await };
+            let replace =
+                async move { vault.replace_secret(&pool(), id, Generation::FIRST, secret).await };
             (number, tokio::spawn(replace))
         })
         .collect();
@@ -90,20 +94,20 @@ pub(crate) async fn a_saved_standing_never_rolls_back_a_newer_secret(vault: impl
     let [id] = put_all(&vault, ["a"]).await;
     let slow = vault.clone();
     let loaded_early = slow.load_pool(pool()).await.unwrap();
-    vault.replace_secret(id, Generation::FIRST, Secret::api_key("newer")).await.unwrap();
+    vault.replace_secret(&pool(), id, Generation::FIRST, Secret::api_key("newer")).await.unwrap();
     assert_eq!(loaded_early.credentials[0].metadata.generation, Generation::FIRST);
     slow.record(pool(), vec![cooled(id, 5_000, 1, true)]).await.unwrap();
     assert_eq!(token(&vault, id).await, "newer");
-    assert_eq!(vault.get(id).await.unwrap().metadata.generation, Generation::new(2));
+    assert_eq!(vault.get(&pool(), id).await.unwrap().metadata.generation, Generation::new(2));
     assert_eq!(until(&vault, id).await, Some(5_000));
 }
 
 pub(crate) async fn a_resealed_secret_makes_no_new_revision(vault: impl Vault) {
     let [id] = put_all(&vault, ["a"]).await;
     let before = vault.revision(pool()).await.unwrap();
-    let stored = vault.get(id).await.unwrap();
+    let stored = vault.get(&pool(), id).await.unwrap();
     let reseal = async |expected| {
-        let request = VaultRequest::Reseal { id, expected, secret: stored.secret.clone() };
+        let request = VaultRequest::Reseal { pool: pool(), id, expected, secret: stored.secret.clone() };
         vault.clone().oneshot(request).await.map_err(Into::<BoxError>::into).unwrap()
     };
     let response = reseal(Generation::FIRST).await;
@@ -114,7 +118,7 @@ pub(crate) async fn a_resealed_secret_makes_no_new_revision(vault: impl Vault) {
     let other = reseal(Generation::new(7)).await;
     assert!(matches!(other, VaultResponse::Replaced(Replaced::Conflict(_))), "{other:?}");
     assert_eq!(vault.revision(pool()).await.unwrap(), before);
-    assert_eq!(vault.get(id).await.unwrap().metadata, stored.metadata);
+    assert_eq!(vault.get(&pool(), id).await.unwrap().metadata, stored.metadata);
 }
 
 pub(crate) async fn a_refresh_that_begins_again_learns_that_an_earlier_one_did_not_finish(
@@ -122,38 +126,38 @@ pub(crate) async fn a_refresh_that_begins_again_learns_that_an_earlier_one_did_n
 ) {
     let [a, b] = put_all(&vault, ["a", "b"]).await;
     let began = Timestamp::from(std::time::SystemTime::now());
-    let first = vault.begin_refresh(a, Generation::FIRST).await.unwrap();
+    let first = vault.begin_refresh(&pool(), a, Generation::FIRST).await.unwrap();
     assert_eq!(first.record.secret.token().expose(), format!("{PLANTED}-a"));
     assert_eq!(first.unfinished, None);
-    let again = vault.begin_refresh(a, Generation::FIRST).await.unwrap();
+    let again = vault.begin_refresh(&pool(), a, Generation::FIRST).await.unwrap();
     assert!(again.unfinished.is_some_and(|at| at >= began), "{:?}", again.unfinished);
-    assert_eq!(vault.begin_refresh(b, Generation::FIRST).await.unwrap().unfinished, None);
+    assert_eq!(vault.begin_refresh(&pool(), b, Generation::FIRST).await.unwrap().unfinished, None);
     let Ok(Replaced::Swapped(second)) =
-        vault.replace_secret(a, Generation::FIRST, Secret::api_key("new")).await
+        vault.replace_secret(&pool(), a, Generation::FIRST, Secret::api_key("new")).await
     else {
         panic!("not replaced");
     };
     // Storing a secret has ended it.
-    assert_eq!(vault.begin_refresh(a, second).await.unwrap().unfinished, None);
+    assert_eq!(vault.begin_refresh(&pool(), a, second).await.unwrap().unfinished, None);
     // The vendor's refusal ends it, too, but not a refusal of another secret.
     for (generation, is_over) in [(Generation::FIRST, false), (second, true)] {
         let health = Health::NeedsSignIn { reason: "revoked".into(), generation, cause: None };
         let outcome = Outcome { id: a, change: Change::Health(health) };
         vault.record(pool(), vec![outcome]).await.unwrap();
-        let unfinished = vault.begin_refresh(a, second).await.unwrap().unfinished;
+        let unfinished = vault.begin_refresh(&pool(), a, second).await.unwrap().unfinished;
         assert_eq!(unfinished.is_none(), is_over, "{generation}: {unfinished:?}");
     }
-    vault.remove(a).await.unwrap();
-    assert!(matches!(vault.begin_refresh(a, second).await, Err(VaultError::NotFound(_))));
+    vault.remove(&pool(), a).await.unwrap();
+    assert!(matches!(vault.begin_refresh(&pool(), a, second).await, Err(VaultError::NotFound(_))));
 }
 
 pub(crate) async fn a_refresh_that_is_known_to_have_failed_is_not_unfinished(vault: impl Vault) {
     let [id] = put_all(&vault, ["a"]).await;
-    let begin = async || vault.begin_refresh(id, Generation::FIRST).await.unwrap();
+    let begin = async || vault.begin_refresh(&pool(), id, Generation::FIRST).await.unwrap();
     begin().await;
     for in_a_row in 1..3 {
         let failed = FailedRefresh { wait: Duration::ZERO, in_a_row, reason: "503".into() };
-        vault.refresh_failed(id, Generation::FIRST, failed.clone()).await.unwrap();
+        vault.refresh_failed(&pool(), id, Generation::FIRST, failed.clone()).await.unwrap();
         let begun = begin().await;
         assert_eq!((begun.unfinished, begun.failed), (None, Some(failed)));
     }
@@ -164,10 +168,10 @@ pub(crate) async fn a_refresh_that_is_known_to_have_failed_is_not_unfinished(vau
 
 pub(crate) async fn a_refresh_of_an_old_secret_does_not_begin(vault: impl Vault) {
     let [id] = put_all(&vault, ["a"]).await;
-    vault.replace_secret(id, Generation::FIRST, Secret::api_key("new")).await.unwrap();
-    let begun = vault.begin_refresh(id, Generation::FIRST).await.unwrap();
+    vault.replace_secret(&pool(), id, Generation::FIRST, Secret::api_key("new")).await.unwrap();
+    let begun = vault.begin_refresh(&pool(), id, Generation::FIRST).await.unwrap();
     assert_eq!(begun.record.secret.token().expose(), "new");
     assert_eq!(begun.record.metadata.generation, Generation::FIRST.next());
-    let begun = vault.begin_refresh(id, Generation::FIRST.next()).await.unwrap();
+    let begun = vault.begin_refresh(&pool(), id, Generation::FIRST.next()).await.unwrap();
     assert_eq!(begun.unfinished, None, "the old one was noted");
 }

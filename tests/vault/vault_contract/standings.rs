@@ -12,7 +12,7 @@ use super::{cooled, order, pool, put_all, until};
 
 pub(crate) async fn a_reset_restores_the_place_that_was_set_explicitly(vault: impl Vault) {
     let [a, b, c] = put_all(&vault, ["a", "b", "c"]).await;
-    vault.move_to(c, 1).await.unwrap();
+    vault.move_to(&pool(), c, 1).await.unwrap();
     assert_eq!(order(&vault).await, ["a", "c", "b"]);
     let reset = |id| Outcome { id, change: Change::Reset };
     vault.record(pool(), vec![cooled(a, 10, 1, true), cooled(c, 10, 1, true)]).await.unwrap();
@@ -68,7 +68,7 @@ pub(crate) async fn outcomes_at_once_are_all_kept(vault: impl Vault) {
 
 pub(crate) async fn an_outcome_of_a_credential_that_is_gone_is_dropped(vault: impl Vault) {
     let [a, b] = put_all(&vault, ["a", "b"]).await;
-    vault.remove(a).await.unwrap();
+    vault.remove(&pool(), a).await.unwrap();
     let before = vault.revision(pool()).await.unwrap();
     let revision = vault.record(pool(), vec![cooled(a, 5_000, 1, true)]).await.unwrap();
     assert_eq!(revision, before, "nothing changed");
@@ -116,7 +116,7 @@ pub(crate) async fn a_verdict_on_an_older_secret_is_void_and_one_on_the_newest_i
     let (first, second) = (Generation::FIRST, Generation::FIRST.next());
     vault.record(pool(), dead(first)).await.unwrap();
     assert!(is_dead().await);
-    vault.replace_secret(id, first, Secret::api_key("new")).await.unwrap();
+    vault.replace_secret(&pool(), id, first, Secret::api_key("new")).await.unwrap();
     assert!(!is_dead().await);
     // Also a late verdict: it was found without the new secret.
     vault.record(pool(), dead(first).split_off(1)).await.unwrap();
@@ -141,7 +141,7 @@ pub(crate) async fn a_pause_and_the_last_response_are_kept_through_a_reset_and_a
     };
     assert_eq!(standing().await, expected);
     vault.record(pool(), vec![Outcome { id: a, change: Change::Reset }]).await.unwrap();
-    vault.replace_secret(a, Generation::FIRST, Secret::api_key("new")).await.unwrap();
+    vault.replace_secret(&pool(), a, Generation::FIRST, Secret::api_key("new")).await.unwrap();
     assert_eq!(standing().await, expected);
     vault.record(pool(), vec![Outcome { id: a, change: Change::Resumed }]).await.unwrap();
     assert_eq!(standing().await, Standing { paused: false, ..expected });
@@ -151,16 +151,16 @@ pub(crate) async fn every_change_makes_a_new_revision_and_reading_makes_none(vau
     let mut seen = vec![vault.revision(pool()).await.unwrap()];
     let [a, _] = put_all(&vault, ["a", "b"]).await;
     seen.push(vault.revision(pool()).await.unwrap());
-    vault.relabel(a, "c").await.unwrap();
+    vault.relabel(&pool(), a, "c").await.unwrap();
     seen.push(vault.revision(pool()).await.unwrap());
-    vault.move_to(a, 1).await.unwrap();
+    vault.move_to(&pool(), a, 1).await.unwrap();
     seen.push(vault.revision(pool()).await.unwrap());
-    vault.replace_secret(a, Generation::FIRST, Secret::api_key("n")).await.unwrap();
+    vault.replace_secret(&pool(), a, Generation::FIRST, Secret::api_key("n")).await.unwrap();
     seen.push(vault.revision(pool()).await.unwrap());
     for set_at in 0..20 {
         seen.push(vault.record(pool(), vec![cooled(a, 5, set_at, false)]).await.unwrap());
     }
-    vault.remove(a).await.unwrap();
+    vault.remove(&pool(), a).await.unwrap();
     seen.push(vault.revision(pool()).await.unwrap());
     let different: HashSet<_> = seen.iter().collect();
     assert_eq!(different.len(), seen.len(), "{seen:?}");

@@ -45,7 +45,7 @@ async fn blobs_that_two_records_have_exchanged_open_in_neither() {
     place.edit(&place.record(1), |json| json["secret"] = blobs[1].clone());
     place.edit(&place.record(2), |json| json["secret"] = blobs[0].clone());
     for number in [1, 2] {
-        match vault.get(id(number)).await {
+        match vault.get(&pool(), id(number)).await {
             Err(VaultError::Damaged(damage)) => {
                 assert_eq!(damage.record, place.record(number).display().to_string());
                 assert!(damage.reason.contains("restore the record from a backup"), "{damage}");
@@ -66,7 +66,7 @@ async fn an_old_record_put_back_whole_opens_as_what_it_was() {
     // Nothing can tell, since its metadata is as old as its secret. Only a lost race for a new secret can.
     let (place, vault) = new().await;
     let old = fs::read(place.record(1)).unwrap();
-    vault.replace_secret(id(1), Generation::FIRST, Secret::api_key("new")).await.unwrap();
+    vault.replace_secret(&pool(), id(1), Generation::FIRST, Secret::api_key("new")).await.unwrap();
     let new = fs::read(place.record(1)).unwrap();
     let blob = |bytes: &[u8]| serde_json::from_slice::<Value>(bytes).unwrap()["secret"].clone();
     place.edit(&place.record(1), |json| json["secret"] = blob(&old));
@@ -84,9 +84,9 @@ async fn label_and_times_are_not_bound_and_decide_nothing() {
         [("label", json!("other")), ("created_at", json!(7)), ("updated_at", json!(u64::MAX))]
     {
         let (place, vault) = new().await;
-        let before = vault.get(id(1)).await.unwrap().metadata;
+        let before = vault.get(&pool(), id(1)).await.unwrap().metadata;
         place.edit(&place.record(1), |json| json["metadata"][field] = value.clone());
-        let known = vault.get(id(1)).await.unwrap();
+        let known = vault.get(&pool(), id(1)).await.unwrap();
         assert_eq!(known.secret.token().expose(), token(1));
         assert!(is_same_place(&known.metadata, &before), "{field}");
         assert_eq!(serde_json::to_value(&known.metadata).unwrap()[field], value);
@@ -95,7 +95,7 @@ async fn label_and_times_are_not_bound_and_decide_nothing() {
             assert_eq!((loaded.credentials.len(), loaded.damaged.len()), (2, 0));
         }
         let new = Secret::api_key(token(1));
-        let swapped = vault.replace_secret(id(1), Generation::FIRST, new).await.unwrap();
+        let swapped = vault.replace_secret(&pool(), id(1), Generation::FIRST, new).await.unwrap();
         assert!(matches!(swapped, Replaced::Swapped(_)));
         assert_others_work(&vault, None, field).await;
     }

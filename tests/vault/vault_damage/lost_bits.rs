@@ -27,11 +27,11 @@ async fn a_record_with_any_bit_flipped_or_cut_short_gives_its_secret_or_is_named
     let (place, vault) = new().await;
     let path = place.record(1);
     let whole = fs::read(&path).unwrap();
-    let right = vault.get(id(1)).await.unwrap().metadata;
+    let right = vault.get(&pool(), id(1)).await.unwrap().metadata;
     let (mut opened, mut named) = (0, 0);
     for (what, bytes) in damages(&whole) {
         fs::write(&path, &bytes).unwrap();
-        match vault.get(id(1)).await {
+        match vault.get(&pool(), id(1)).await {
             Ok(known) => {
                 assert_eq!(known.secret.token().expose(), token(1), "{what}");
                 assert!(is_same_place(&known.metadata, &right), "{what}: {:?}", known.metadata);

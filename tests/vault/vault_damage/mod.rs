@@ -70,7 +70,7 @@ fn is_same_place(one: &Metadata, other: &Metadata) -> bool {
 /// Checks that everything but record `damaged` is as it was, both for a single record and for whole pools.
 async fn assert_others_work(vault: &FileVault, damaged: Option<u8>, what: &str) {
     for number in [1, 2, 3].into_iter().filter(|number| Some(*number) != damaged) {
-        let known = vault.get(id(number)).await.unwrap();
+        let known = vault.get(&pool(), id(number)).await.unwrap();
         assert_eq!(known.secret.token().expose(), token(number), "{what}");
     }
     let loaded = vault.load_pool(other_pool()).await.unwrap();
@@ -83,14 +83,14 @@ async fn assert_others_work(vault: &FileVault, damaged: Option<u8>, what: &str) 
 async fn assert_refused(place: &Place, vault: &FileVault, reason: &str) {
     let path = place.record(1);
     let before = fs::symlink_metadata(&path).unwrap().is_file().then(|| fs::read(&path).unwrap());
-    match vault.get(id(1)).await {
+    match vault.get(&pool(), id(1)).await {
         Err(VaultError::Damaged(damage)) => {
             assert_eq!(damage.record, path.display().to_string(), "{damage}");
             assert!(damage.reason.contains(reason), "{damage}");
         }
         other => panic!("{reason}: {other:?}"),
     }
-    let replaced = vault.replace_secret(id(1), Generation::FIRST, Secret::api_key("new")).await;
+    let replaced = vault.replace_secret(&pool(), id(1), Generation::FIRST, Secret::api_key("new")).await;
     assert!(matches!(replaced, Err(VaultError::Damaged(_))), "{reason}: {replaced:?}");
     for vault in [vault.clone(), place.open().await] {
         // The second time from what it remembers of the first.

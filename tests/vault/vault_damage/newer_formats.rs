@@ -20,7 +20,7 @@ async fn a_record_of_a_newer_version_is_named_and_kept_as_it_is() {
         });
         assert_refused(&place, &vault, reason).await;
         let before = fs::read(place.record(1)).unwrap();
-        let error = vault.relabel(id(1), "new").await.unwrap_err().to_string();
+        let error = vault.relabel(&pool(), id(1), "new").await.unwrap_err().to_string();
         assert!(error.contains(&place.record(1).display().to_string()), "{error}");
         assert!(error.contains("use a newer one"), "{error}");
         assert_eq!(fs::read(place.record(1)).unwrap(), before, "what it does not know is not lost");
@@ -67,16 +67,16 @@ async fn a_log_of_a_newer_format_is_left_alone_and_secrets_are_still_saved() {
             let added = Credential::new(pool(), "l4", Secret::api_key("sk-4"));
             let errors = [
                 vault.record(pool(), vec![cooled(1, 9_000)]).await.unwrap_err(),
-                vault.move_to(id(1), 1).await.unwrap_err(),
+                vault.move_to(&pool(), id(1), 1).await.unwrap_err(),
                 vault.put(added).await.unwrap_err(),
-                vault.relabel(id(1), "new").await.unwrap_err(),
+                vault.relabel(&pool(), id(1), "new").await.unwrap_err(),
             ];
             for error in errors.map(|error| error.to_string()) {
                 assert!(error.contains(&path) && error.contains("use that one"), "{lines:?}: {error}");
             }
-            let generation = vault.get(id(1)).await.unwrap().metadata.generation;
-            vault.replace_secret(id(1), generation, Secret::api_key(token(1))).await.unwrap();
-            drop(vault.lease_refresh(id(1)).await.unwrap());
+            let generation = vault.get(&pool(), id(1)).await.unwrap().metadata.generation;
+            vault.replace_secret(&pool(), id(1), generation, Secret::api_key(token(1))).await.unwrap();
+            drop(vault.lease_refresh(&pool(), id(1)).await.unwrap());
             assert_others_work(&vault, None, "beside a newer log").await;
 
             // A line that the newer version appends is a change. It does not make the log a damaged one of ours.

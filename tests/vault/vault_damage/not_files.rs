@@ -94,7 +94,7 @@ fn anything_but_a_file_in_place_of_a_record_is_named_and_kept() {
         let path = place.record(1);
         let elsewhere = kind.put(&place, &path);
         assert_refused(&place, &vault, "").await;
-        assert_explains(vault.get(id(1)).await.unwrap_err(), &path, kind);
+        assert_explains(vault.get(&pool(), id(1)).await.unwrap_err(), &path, kind);
         assert!(kind.is_at(&path) && elsewhere.exists());
     });
 }
@@ -115,10 +115,10 @@ fn anything_but_a_file_in_place_of_a_log_is_named_and_secrets_are_still_saved() 
                 &path,
                 kind,
             );
-            assert_explains(vault.move_to(id(1), 1).await.unwrap_err(), &path, kind);
+            assert_explains(vault.move_to(&pool(), id(1), 1).await.unwrap_err(), &path, kind);
             assert_explains(vault.revision(pool()).await.unwrap_err(), &path, kind);
-            let generation = vault.get(id(1)).await.unwrap().metadata.generation;
-            vault.replace_secret(id(1), generation, Secret::api_key(token(1))).await.unwrap();
+            let generation = vault.get(&pool(), id(1)).await.unwrap().metadata.generation;
+            vault.replace_secret(&pool(), id(1), generation, Secret::api_key(token(1))).await.unwrap();
             assert_others_work(&vault, None, "beside something that is not a log").await;
         }
         assert!(kind.is_at(&path) && fs::read(elsewhere).unwrap() == whole);
@@ -142,7 +142,7 @@ fn anything_but_a_file_in_place_of_a_lock_is_named_and_kept() {
                         true => {
                             vault.record(pool(), vec![cooled(1, 9_000)]).await.map(drop).unwrap_err()
                         }
-                        false => vault.lease_refresh(id(1)).await.map(drop).unwrap_err(),
+                        false => vault.lease_refresh(&pool(), id(1)).await.map(drop).unwrap_err(),
                     }
                 }
             };

@@ -13,7 +13,7 @@ use crate::vault_contract::{PLANTED, account, cooled, order, pool, put_all, toke
 async fn assert_damaged(place: &Place, vault: &FileVault, id: CredentialId, reason: &str) {
     let path = place.record(id);
     let before = fs::read(&path).unwrap();
-    match vault.get(id).await {
+    match vault.get(&pool(), id).await {
         Err(VaultError::Damaged(damage)) => assert!(damage.reason.contains(reason), "{damage}"),
         other => panic!("{other:?}"),
     }
@@ -39,7 +39,7 @@ async fn a_damaged_record_is_named_and_the_others_load_and_keep_their_order() {
         assert_damaged(&place, &vault, b, "").await;
         assert_eq!(order(&vault).await, ["a", "c"]);
         assert_eq!(token(&vault, a).await, format!("{PLANTED}-a"));
-        vault.replace_secret(c, Generation::FIRST, Secret::api_key("new")).await.unwrap();
+        vault.replace_secret(&pool(), c, Generation::FIRST, Secret::api_key("new")).await.unwrap();
         let listing = vault.list().await.unwrap();
         assert_eq!((listing.credentials.len(), listing.damaged.len()), (2, 1));
         assert!(!listing.damaged[0].to_string().contains("stray"), "{}", listing.damaged[0]);
@@ -58,7 +58,7 @@ async fn a_damaged_record_can_be_removed() {
     let vault = place.open().await;
     let [a, b] = put_all(&vault, ["a", "b"]).await;
     fs::write(place.record(a), "{").unwrap();
-    vault.remove(a).await.unwrap();
+    vault.remove(&pool(), a).await.unwrap();
     let loaded = vault.load_pool(pool()).await.unwrap();
     assert!(loaded.damaged.is_empty());
     assert_eq!(loaded.standings.order, [b]);
@@ -93,9 +93,9 @@ async fn a_foreign_file_in_place_of_a_log_is_named_kept_and_stops_nothing() {
         let kept = place.root().join("pools/example+default.damaged-1");
         assert_eq!(fs::read_to_string(&kept).unwrap(), content);
         vault.record(pool(), vec![cooled(id, 5_000, 1, true)]).await.unwrap();
-        vault.replace_secret(id, Generation::FIRST, Secret::api_key("rotated")).await.unwrap();
+        vault.replace_secret(&pool(), id, Generation::FIRST, Secret::api_key("rotated")).await.unwrap();
         vault.put(account("b")).await.unwrap();
-        vault.move_to(id, 1).await.unwrap();
+        vault.move_to(&pool(), id, 1).await.unwrap();
         assert_eq!(order(&vault).await, ["b", "a"]);
         assert_eq!(until(&vault, id).await, Some(5_000));
         assert_eq!(token(&vault, id).await, "rotated");
@@ -188,7 +188,7 @@ async fn a_record_that_the_order_does_not_name_comes_last_and_is_named_from_then
     let vault = place.open().await;
     let [a] = put_all(&vault, ["a"]).await;
     let record = fs::read(place.record(a)).unwrap();
-    vault.remove(a).await.unwrap();
+    vault.remove(&pool(), a).await.unwrap();
     let [c, b] = put_all(&vault, ["c", "b"]).await;
     // As after a power cut that has taken what was not synced.
     fs::write(place.record(a), record).unwrap();

@@ -60,7 +60,7 @@ async fn credentials_order_and_cooldowns_survive_reopening() {
     let place = Place::new();
     let vault = place.open().await;
     let [a, b, c] = put_all(&vault, ["a", "b", "c"]).await;
-    vault.move_to(c, 0).await.unwrap();
+    vault.move_to(&pool(), c, 0).await.unwrap();
     let health = Change::Health(Health::NeedsSignIn {
         reason: "revoked".into(),
         generation: Generation::FIRST,
@@ -70,7 +70,7 @@ async fn credentials_order_and_cooldowns_survive_reopening() {
         .record(pool(), vec![cooled(a, 5_000, 1, true), Outcome { id: b, change: health }])
         .await
         .unwrap();
-    vault.replace_secret(b, Generation::FIRST, Secret::api_key("new")).await.unwrap();
+    vault.replace_secret(&pool(), b, Generation::FIRST, Secret::api_key("new")).await.unwrap();
     let before = vault.load_pool(pool()).await.unwrap();
     drop(vault);
 
@@ -82,7 +82,7 @@ async fn credentials_order_and_cooldowns_survive_reopening() {
     assert_eq!(after.standings.credentials[&b].failures, 0);
     assert_eq!(after.revision, before.revision);
     assert_eq!(token(&vault, b).await, "new");
-    assert_eq!(vault.get(b).await.unwrap().metadata.generation, Generation::new(2));
+    assert_eq!(vault.get(&pool(), b).await.unwrap().metadata.generation, Generation::new(2));
 }
 
 #[tokio::test]
@@ -92,10 +92,10 @@ async fn nothing_of_a_secret_is_in_any_file() {
     let mut tokens = OAuthTokens::new(PLANTED).refresh(format!("refresh-{PLANTED}"));
     tokens.extra.insert("id_token".into(), PLANTED.into());
     let id = vault.put(Credential::new(pool(), "a", tokens.clone())).await.unwrap().id;
-    vault.replace_secret(id, Generation::FIRST, tokens).await.unwrap();
+    vault.replace_secret(&pool(), id, Generation::FIRST, tokens).await.unwrap();
     vault.record(pool(), vec![cooled(id, 5_000, 1, true)]).await.unwrap();
     put_all(&vault, ["b"]).await;
-    let _lease = vault.lease_refresh(id).await.unwrap();
+    let _lease = vault.lease_refresh(&pool(), id).await.unwrap();
 
     let files = place.files();
     assert!(files.len() >= 5, "{:?}", files.keys());
@@ -131,7 +131,7 @@ async fn a_cooldown_or_a_move_never_touches_a_record() {
     let before = [contents(a), contents(b)];
     let pool_before = fs::read(place.pool()).unwrap();
     vault.record(pool(), vec![cooled(a, 5_000, 1, true)]).await.unwrap();
-    vault.move_to(b, 1).await.unwrap();
+    vault.move_to(&pool(), b, 1).await.unwrap();
     assert_ne!(fs::read(place.pool()).unwrap(), pool_before);
     assert_eq!([contents(a), contents(b)], before);
 }
@@ -190,7 +190,7 @@ async fn a_finished_vault_leaves_no_temporary_file() {
     let place = Place::new();
     let vault = place.open().await;
     let [a, _] = put_all(&vault, ["a", "b"]).await;
-    vault.replace_secret(a, Generation::FIRST, Secret::api_key("n")).await.unwrap();
+    vault.replace_secret(&pool(), a, Generation::FIRST, Secret::api_key("n")).await.unwrap();
     vault.record(pool(), vec![cooled(a, 1, 1, true)]).await.unwrap();
     let names: Vec<_> = place.files().into_keys().collect();
     assert_eq!(names.len(), 6, "two records, a log, two locks and the key's file: {names:?}");

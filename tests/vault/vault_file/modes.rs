@@ -22,9 +22,9 @@ fn set(path: &Path, mode: u32) {
 async fn filled(place: &Place) -> CredentialId {
     let vault = place.open().await;
     let [id] = put_all(&vault, ["a"]).await;
-    vault.replace_secret(id, Generation::FIRST, Secret::api_key("n")).await.unwrap();
+    vault.replace_secret(&pool(), id, Generation::FIRST, Secret::api_key("n")).await.unwrap();
     vault.record(pool(), vec![cooled(id, 1, 1, true)]).await.unwrap();
-    drop(vault.lease_refresh(id).await.unwrap());
+    drop(vault.lease_refresh(&pool(), id).await.unwrap());
     id
 }
 

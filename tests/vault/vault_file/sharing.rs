@@ -35,7 +35,7 @@ async fn a_revision_is_new_even_if_the_clock_stands_still_or_goes_back() {
     for generation in 1..10 {
         seen.push(vault.record(pool(), vec![cooled(id, 5, 1, false)]).await.unwrap());
         let expected = Generation::new(generation);
-        vault.replace_secret(id, expected, Secret::api_key("n")).await.unwrap();
+        vault.replace_secret(&pool(), id, expected, Secret::api_key("n")).await.unwrap();
         seen.push(vault.revision(pool()).await.unwrap());
     }
     let different: HashSet<_> = seen.iter().collect();
@@ -96,12 +96,12 @@ async fn two_openings_that_change_at_once_lose_nothing() {
 async fn a_lease_is_held_against_another_opening_of_the_directory() {
     let place = Place::new();
     let (one, other) = (place.open().await, place.open().await);
-    let [id] = put_all(&one, ["a"]).await;
-    let lease = one.lease_refresh(id).await.unwrap();
+    let (key, [id]) = (pool(), put_all(&one, ["a"]).await);
+    let lease = one.lease_refresh(&key, id).await.unwrap();
     let lock = fs::File::options().write(true).open(place.root().join(format!("leases/{id}.lock")));
     let lock = lock.unwrap();
     assert!(matches!(lock.try_lock(), Err(fs::TryLockError::WouldBlock)), "it is an OS lock");
-    let mut waiting = Box::pin(other.lease_refresh(id));
+    let mut waiting = Box::pin(other.lease_refresh(&key, id));
     assert!(vault_contract::poll_once(waiting.as_mut()).is_pending());
     // A request that waits for a lease holds up nothing else.
     assert_eq!(order(&other).await, ["a"]);
@@ -149,7 +149,7 @@ async fn a_lock_that_is_held_too_long_is_an_error_that_names_file_and_holder() {
     let builder = FileVault::builder(place.root()).lock_timeout(Duration::from_millis(20));
     let vault = builder.lease_timeout(Duration::from_millis(20)).open(&place.key).await.unwrap();
     let [id] = put_all(&vault, ["a"]).await;
-    drop(vault.lease_refresh(id).await.unwrap());
+    drop(vault.lease_refresh(&pool(), id).await.unwrap());
     let names = ["lock", "pools/example+default.lock", &format!("leases/{id}.lock")].map(str::to_owned);
     for name in names {
         let path = place.root().join(&name);
@@ -160,7 +160,7 @@ async fn a_lock_that_is_held_too_long_is_an_error_that_names_file_and_holder() {
             name if name.starts_with("pools") => {
                 vault.record(pool(), vec![cooled(id, 5_000, 1, false)]).await.map(drop).unwrap_err()
             }
-            _ => vault.lease_refresh(id).await.map(drop).unwrap_err(),
+            _ => vault.lease_refresh(&pool(), id).await.map(drop).unwrap_err(),
         };
         let VaultError::Locked { path: named, holder, .. } = &error else { panic!("{error:?}") };
         assert_eq!(named, &path);

@@ -188,19 +188,19 @@ async fn assert_changes(place: &Place) {
     let vault = place.open().await;
     let revision = vault.revision(example()).await.unwrap();
     let tokens = OAuthTokens::new("access-1c").refresh("refresh-1c");
-    let swapped = vault.replace_secret(id(1), Generation::new(2), tokens).await.unwrap();
+    let swapped = vault.replace_secret(&example(), id(1), Generation::new(2), tokens).await.unwrap();
     assert!(matches!(swapped, Replaced::Swapped(generation) if generation == Generation::new(3)));
     assert_ne!(vault.revision(example()).await.unwrap(), revision);
     let cooldown = cooldown(1_999, 5, Reason::Limited, None);
     let change = Change::CooledDown { cooldown, failure: true, to_back: true };
     vault.record(example(), vec![Outcome { id: id(2), change }]).await.unwrap();
-    vault.move_to(id(3), 0).await.unwrap();
-    assert_eq!(&*vault.relabel(id(4), "server").await.unwrap().label, "server");
+    vault.move_to(&example(), id(3), 0).await.unwrap();
+    assert_eq!(&*vault.relabel(&example(), id(4), "server").await.unwrap().label, "server");
     let mut added = Credential::new(example(), "work", Secret::api_key("sk-8"));
     added.metadata.id = id(8);
     assert_eq!(&*vault.put(added).await.unwrap().label, "work-2", "the label was given up");
-    vault.remove(id(5)).await.unwrap();
-    drop(vault.lease_refresh(id(6)).await.unwrap());
+    vault.remove(&acme(), id(5)).await.unwrap();
+    drop(vault.lease_refresh(&acme(), id(6)).await.unwrap());
 
     let vault = place.open().await;
     let loaded = vault.load_pool(example()).await.unwrap();

@@ -37,7 +37,7 @@ async fn changes_of_a_vault_of_version_1_work_and_are_of_version_3() {
         assert_eq!(place.record(number)["secret"]["version"], version, "record {number}");
     }
     let vault = place.open().await;
-    vault.replace_secret(id(2), Generation::FIRST, Secret::api_key("sk-2b")).await.unwrap();
+    vault.replace_secret(&example(), id(2), Generation::FIRST, Secret::api_key("sk-2b")).await.unwrap();
     assert_eq!(place.record(2)["secret"]["version"], 3, "it has no attributes");
     assert_eq!(place.record(1)["metadata"]["attributes"]["host"], "api.example.com");
 }
@@ -46,7 +46,7 @@ async fn changes_of_a_vault_of_version_1_work_and_are_of_version_3() {
 async fn what_was_changed_under_version_2_goes_before_what_version_1_left() {
     let place = Place::new("vault-v1");
     let vault = place.open().await;
-    vault.move_to(id(1), 0).await.unwrap();
+    vault.move_to(&example(), id(1), 0).await.unwrap();
     let vault = place.open().await;
     assert_eq!(vault.load_pool(example()).await.unwrap().standings.order, [1, 4, 2, 3].map(id));
 }

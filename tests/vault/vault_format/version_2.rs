@@ -52,10 +52,12 @@ async fn a_process_that_has_an_older_vault_open_goes_on_when_another_gives_it_an
     let place = Place::new("vault-v2");
     let (one, two) = (place.open().await, place.open().await);
     assert_eq!(one.load_pool(example()).await.unwrap().credentials.len(), 4);
-    two.replace_secret(id(2), Generation::FIRST, Secret::api_key("sk-2b")).await.unwrap();
+    two.replace_secret(&example(), id(2), Generation::FIRST, Secret::api_key("sk-2b")).await.unwrap();
     let loaded = one.load_pool(example()).await.unwrap();
     assert!(loaded.damaged.is_empty(), "{:?}", loaded.damaged);
-    one.replace_secret(id(3), Generation::FIRST, loaded.credentials[2].secret.clone()).await.unwrap();
+    one.replace_secret(&example(), id(3), Generation::FIRST, loaded.credentials[2].secret.clone())
+        .await
+        .unwrap();
     let vaults = [2, 3].map(|number| place.record(number)["secret"]["vault"].clone());
     assert_eq!(vaults[0], vaults[1], "both know the one id");
     let loaded = two.load_pool(example()).await.unwrap();

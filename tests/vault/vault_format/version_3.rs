@@ -10,7 +10,7 @@ use tower_credentials::vault::VaultExt;
 use tower_credentials::vault::file::FileVault;
 use tower_credentials::vault::key::VaultKey;
 
-use super::{ACME, EXAMPLE, OLD_KEY, Place, assert_changes, assert_whole, id, key};
+use super::{ACME, EXAMPLE, OLD_KEY, Place, assert_changes, assert_whole, example, id, key};
 
 #[tokio::test]
 async fn a_vault_of_version_3_opens_whole() {
@@ -39,7 +39,7 @@ async fn a_vault_of_version_3_opens_whole() {
     .unwrap();
     let old = VaultKey::from_base64(OLD_KEY).unwrap();
     let vault = FileVault::builder(place.root()).old_key(&old).open(&key()).await.unwrap();
-    let error = vault.get(id(1)).await.unwrap_err().to_string();
+    let error = vault.get(&example(), id(1)).await.unwrap_err().to_string();
     assert!(error.contains("has given up"), "{error}");
 }
 

@@ -321,8 +321,8 @@ impl Login {
         signed_in: &SignedIn,
     ) -> Result<Exit, Failure> {
         let known = self.to_replace_with(vault, pool, Kind::OAuth).await?;
-        let is_known = signed_in.is_of(&vault.get(known.id).await?).is_some();
-        let metadata = signed_in.replace(vault, known.id).await.map_err(|error| match error {
+        let is_known = signed_in.is_of(&vault.get(&known.pool, known.id).await?).is_some();
+        let metadata = signed_in.replace(vault, &known.pool, known.id).await.map_err(|error| match error {
             ReplaceError::AnotherAccount { signed_in, stored, .. } => {
                 let name = account::name(&known);
                 let message = format!("{name} is the account of {stored}, but you signed in as {signed_in}");
@@ -368,8 +368,8 @@ impl Login {
         let mut known = self.to_replace_with(vault, pool, secret.kind()).await?;
         // A refresh that came first stored older tokens than these.
         loop {
-            match vault.replace_secret(known.id, known.generation, secret.clone()).await? {
-                Replaced::Swapped(_) => return Ok(vault.get(known.id).await?.metadata),
+            match vault.replace_secret(&known.pool, known.id, known.generation, secret.clone()).await? {
+                Replaced::Swapped(_) => return Ok(vault.get(&known.pool, known.id).await?.metadata),
                 Replaced::Conflict(current) => known = current.metadata,
             }
         }
@@ -442,7 +442,7 @@ impl Label {
 
 /// Checks that an account's record opens: the tokens of a sign-in are compared with it, and would be lost.
 async fn opens(vault: &FileVault, known: &Metadata) -> Result<(), Failure> {
-    match vault.get(known.id).await {
+    match vault.get(&known.pool, known.id).await {
         Ok(_) => Ok(()),
         Err(VaultError::Damaged(damage)) if !damage.may_be_restored && !damage.may_pass => {
             let why = damage.reason.split_once("; ").map_or(damage.reason.as_str(), |(why, _)| why);

@@ -3,10 +3,10 @@
 use std::str::FromStr;
 
 use clap::Args;
-use tower_credentials::CredentialId;
 use tower_credentials::events::EventKind;
 use tower_credentials::vault::file::FileVault;
 use tower_credentials::vault::{VaultError, VaultExt};
+use tower_credentials::{CredentialId, PoolKey};
 
 use crate::account;
 use crate::context::Context;
@@ -59,7 +59,7 @@ impl Logout {
         }
         self.ask(&names).await?;
         for credential in &found {
-            match vault.remove(credential.id).await {
+            match vault.remove(&credential.pool, credential.id).await {
                 // Another process has removed it.
                 Ok(()) | Err(VaultError::NotFound(_)) => {}
                 Err(error) => return Err(error.into()),
@@ -75,7 +75,9 @@ impl Logout {
     /// Removes a record that can't be read, and so is in no list.
     async fn remove_damaged(&self, vault: &FileVault, failure: Failure) -> Result<Exit, Failure> {
         let Ok(id) = CredentialId::from_str(&self.account) else { return Err(failure) };
-        match vault.get(id).await {
+        // Nothing says its pool, and the vault does not ask for that of a record that can't be read.
+        let pool = PoolKey::new("unknown");
+        match vault.get(&pool, id).await {
             Err(VaultError::NotFound(_)) => return Err(failure),
             // Damage that the list has was reported when the list was read.
             Err(VaultError::Damaged(damage)) => {
@@ -87,7 +89,7 @@ impl Logout {
             _ => {}
         }
         self.ask(&format!("the record {id}")).await?;
-        vault.remove(id).await?;
+        vault.remove(&pool, id).await?;
         output::say(format_args!("Removed the record {id}"));
         forget(vault, &[id]).await;
         Ok(Exit::Done)

@@ -124,7 +124,7 @@ async fn put(
     let places: Vec<_> = places.map(|(place, _)| place).collect();
     let wanted = usize::try_from(place - 1).unwrap_or(usize::MAX).min(places.len());
     let last = places.last().map_or(usize::MAX, |place| place + 1);
-    vault.move_to(meant.id, places.get(wanted).copied().unwrap_or(last)).await?;
+    vault.move_to(&meant.pool, meant.id, places.get(wanted).copied().unwrap_or(last)).await?;
     let name = account::name(&meant);
     let (place, count) = (wanted + 1, places.len() + 1);
     let moved = u32::try_from(place).ok();

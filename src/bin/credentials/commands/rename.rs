@@ -34,7 +34,7 @@ impl Rename {
             )));
         }
         options::check_name("label", &self.label)?;
-        let new = vault.relabel(old.id, self.label).await?;
+        let new = vault.relabel(&old.pool, old.id, self.label).await?;
         let before = old.label.clone();
         recorder::done(EventKind::Renamed { account: (&new).into(), before });
         output::say(format_args!("{} is {} now", account::name(&old), account::name(&new)));

@@ -29,13 +29,13 @@ impl Show {
         let vault = context.vault_with_accounts().await?;
         let meant = account::find(context, &vault, &self.account).await?;
         if self.unread_response {
-            return write_unread(&vault.get(meant.id).await?);
+            return write_unread(&vault.get(&meant.pool, meant.id).await?);
         }
         let (accounts, _) = account::load(context, &vault, [meant.pool.clone()]).await;
         let account = accounts.into_iter().find(|account| account.credential.id == meant.id);
         let Some(account) = account else {
             // An account that is listed but was not loaded does not open.
-            vault.get(meant.id).await?;
+            vault.get(&meant.pool, meant.id).await?;
             return Err(Failure::not_found(format!("{} is gone", account::name(&meant))));
         };
         let now = now();

@@ -236,7 +236,7 @@ async fn begin(
     }
     // The accounts that the pool could not use.
     for account in stored {
-        let reason = match vault.get(account.id).await {
+        let reason = match vault.get(&account.pool, account.id).await {
             Ok(credential) => provider.headers(&credential).err().map(|error| chain(&error)),
             Err(error) => Some(chain(&error)),
         };
@@ -265,7 +265,7 @@ fn uri(context: &Context, tested: &Metadata, is_paused: bool) -> Result<Uri, Ver
 
 /// Returns why nothing can renew the account's token.
 async fn unrenewable(context: &Context, vault: &AnyVault, account: &Metadata) -> Option<Unrenewable> {
-    Unrenewable::of(context, &account.pool, &vault.get(account.id).await.ok()?.secret)
+    Unrenewable::of(context, &account.pool, &vault.get(&account.pool, account.id).await.ok()?.secret)
 }
 
 /// What a test of an account needs.
@@ -301,7 +301,7 @@ where
     let _ = pool.save().await;
     let status = pool.status().into_iter().find(|status| status.credential.id == credential.id);
     let standing = status.map(|status| status.standing).unwrap_or_default();
-    let stored = vault.get(credential.id).await.ok();
+    let stored = vault.get(&credential.pool, credential.id).await.ok();
     let end = stored.as_ref().and_then(|stored| stored.secret.expires_at());
     let renewal = Renewal {
         failed: renewals.failure(credential.id),

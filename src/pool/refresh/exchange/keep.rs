@@ -5,7 +5,7 @@ use crate::BoxError;
 use crate::credential::{Credential, Metadata, OAuthTokens, Record, Secret};
 use crate::pool::refresh::RefreshError;
 use crate::secret::SecretString;
-use crate::vault::{Replaced, replace_as_it_came};
+use crate::vault::Replaced;
 
 impl Exchange {
     /// Stores the received text beside the tokens, sealed as they are. Returns the error to report.
@@ -23,7 +23,7 @@ impl Exchange {
         tokens.extra.insert(OAuthTokens::UNREAD_RESPONSE.to_owned(), received);
         let mut backoff = BACKOFF.0;
         for tries in 1..=TRIES {
-            match replace_as_it_came(self.pool.vault(), id, generation, secret.clone()).await {
+            match self.replace(id, generation, secret.clone()).await {
                 Ok(Replaced::Swapped(generation)) => {
                     let metadata = Metadata { generation, updated_at: self.pool.now(), ..old.metadata };
                     // The tokens stay, since they may still work.

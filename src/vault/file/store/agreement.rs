@@ -6,6 +6,7 @@ use std::collections::HashSet;
 use super::{Store, name_kinds, warn_of};
 use crate::credential::{CredentialId, PoolKey, Record};
 use crate::printable::Shown;
+use crate::vault::disk;
 use crate::vault::file::busy::Stopped;
 use crate::vault::file::log::Entry;
 use crate::vault::file::pool::Pool;
@@ -81,6 +82,41 @@ impl Store {
         }
         entries.extend(renamed(pool, credentials));
         Ok(entries)
+    }
+
+    /// Reads a record of this pool. If the pool's log names the credential and the record says that it is of another
+    /// pool, the record is damaged: its seal binds the pool.
+    pub(super) fn get_of(&self, key: &PoolKey, id: CredentialId) -> Result<Record<Sealed>, VaultError> {
+        let record = self.records.get(id)?;
+        let other = &record.metadata.pool;
+        if other == key {
+            return Ok(record);
+        }
+        let files = self.pool(key);
+        let mut pool = files.pool();
+        pool.refresh()?;
+        if !pool.is_member(id) {
+            return Err(VaultError::NotFound(id));
+        }
+        let reason = format!(
+            "it does not open as a record of the pool {key}, which has it, since it says that it is of {other}: it was \
+             changed; restore the record from a backup, or remove the credential and sign in again"
+        );
+        Err(disk::damaged(&self.records.path(id), reason))
+    }
+
+    /// Checks that there is a record, and that it is not another pool's. A damaged one may be this pool's. A record that
+    /// was read before is only looked for.
+    pub(super) fn look_for(&self, key: &PoolKey, id: CredentialId) -> Result<(), VaultError> {
+        if self.records.owner(id).is_some_and(|owner| owner == *key) {
+            return if self.records.exists(id)? { Ok(()) } else { Err(self.records.not_found(id)) };
+        }
+        match self.get_of(key, id) {
+            Ok(_) => self.records.remember(id, key),
+            Err(VaultError::Damaged(_)) => {}
+            Err(error) => return Err(error),
+        }
+        Ok(())
     }
 
     /// Returns the pool's records, without damaged ones.

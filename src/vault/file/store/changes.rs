@@ -15,10 +15,10 @@ use crate::vault::seal::{OTHER_FORMAT, Sealed};
 use crate::vault::{BatchId, Replaced, Revision, VaultError, check_name, check_names, free_label, now};
 
 /// A new secret, and what changes with it.
-struct New<'a> {
-    secret: &'a Sealed,
-    attributes: Option<&'a BTreeMap<String, String>>,
-    generation: Generation,
+pub(super) struct New<'a> {
+    pub(super) secret: &'a Sealed,
+    pub(super) attributes: Option<&'a BTreeMap<String, String>>,
+    pub(super) generation: Generation,
 }
 
 impl Store {
@@ -62,18 +62,23 @@ impl Store {
         pool.with_label(label, except).any(|id| self.records.exists(id).unwrap_or(true))
     }
 
-    pub(super) fn relabel(&self, id: CredentialId, label: &Arc<str>) -> Result<Metadata, Stopped> {
+    pub(super) fn relabel(
+        &self,
+        key: &PoolKey,
+        id: CredentialId,
+        label: &Arc<str>,
+    ) -> Result<Metadata, Stopped> {
         check_name("label", label)?;
         let _vault = self.lock.take()?;
-        let mut record = self.records.get(id)?;
+        let mut record = self.get_of(key, id)?;
         if !record.secret.is_known() {
             // Writing it again would lose the fields that this version does not know.
             return Err(disk::damaged(&self.records.path(id), OTHER_FORMAT).into());
         }
-        let files = self.pool(&record.metadata.pool);
+        let files = self.pool(key);
         {
             let (mut pool, _held) = files.locked()?;
-            self.reconcile(&mut pool, &record.metadata.pool)?;
+            self.reconcile(&mut pool, key)?;
             if self.is_taken(&pool, label, id) {
                 return Err(VaultError::LabelTaken(label.clone()).into());
             }
@@ -88,28 +93,27 @@ impl Store {
         Ok(record.metadata)
     }
 
-    pub(super) fn move_to(&self, id: CredentialId, place: usize) -> Result<(), Stopped> {
+    pub(super) fn move_to(&self, key: &PoolKey, id: CredentialId, place: usize) -> Result<(), Stopped> {
         let _vault = self.lock.take()?;
-        let key = self.records.get(id)?.metadata.pool;
-        let files = self.pool(&key);
+        self.get_of(key, id)?;
+        let files = self.pool(key);
         let (mut pool, _held) = files.locked()?;
-        self.reconcile(&mut pool, &key)?;
+        self.reconcile(&mut pool, key)?;
         pool.append([Entry::Moved { id, place }])?;
         Ok(())
     }
 
-    pub(super) fn remove(&self, id: CredentialId) -> Result<(), Stopped> {
+    pub(super) fn remove(&self, key: &PoolKey, id: CredentialId) -> Result<(), Stopped> {
         let _vault = self.lock.take()?;
         let path = self.records.path(id);
-        let key = match record::read(&path, id) {
-            Ok(Some(record)) => Some(record.metadata.pool),
-            Ok(None) => return Err(self.records.not_found(id).into()),
-            // Removing it is the way out; its pool forgets it at the next load.
+        let owner = match self.get_of(key, id) {
+            Ok(record) => Some(record.metadata.pool),
+            // Removing it is the way out, whatever pool it is of; the pool forgets it at the next load.
             Err(VaultError::Damaged(_)) => self.records.owner(id),
             Err(error) => return Err(error.into()),
         };
-        let touched = match &key {
-            Some(key) => self.touch(key, id)?,
+        let touched = match &owner {
+            Some(owner) => self.touch(owner, id)?,
             None => Ok(()),
         };
         ops::remove(&path).map_err(disk::failed("remove", &path))?;
@@ -118,9 +122,9 @@ impl Store {
         // Without the record nothing reads the note.
         let _ = ops::remove(&self.begun_path(id));
         self.records.forget(id);
-        if let Some(key) = key {
+        if let Some(owner) = owner {
             // If this fails, the pool forgets the credential at the next load.
-            if let Ok((mut pool, _held)) = self.pool(&key).locked() {
+            if let Ok((mut pool, _held)) = self.pool(&owner).locked() {
                 warn_of(pool.append([Entry::Removed(id)]), "that it is gone");
             }
         }
@@ -139,44 +143,24 @@ impl Store {
         }
     }
 
-    /// Replaces a secret, and its attributes if there are new ones.
-    pub(super) fn replace(
-        &self,
-        id: CredentialId,
-        expected: Generation,
-        secret: &Sealed,
-        attributes: Option<&BTreeMap<String, String>>,
-    ) -> Result<Replaced<Sealed>, Stopped> {
-        self.swap(id, expected, New { secret, attributes, generation: expected.next() })
-    }
-
-    /// Stores the same secret, resealed.
-    pub(super) fn reseal_one(
-        &self,
-        id: CredentialId,
-        expected: Generation,
-        secret: &Sealed,
-    ) -> Result<Replaced<Sealed>, Stopped> {
-        self.swap(id, expected, New { secret, attributes: None, generation: expected })
-    }
-
     /// Stores a new secret if the stored one has the `expected` generation. If the new one has that generation too, it is the
     /// same secret, resealed.
-    fn swap(
+    pub(super) fn swap(
         &self,
+        key: &PoolKey,
         id: CredentialId,
         expected: Generation,
         new: New<'_>,
     ) -> Result<Replaced<Sealed>, Stopped> {
         let _vault = self.lock.take()?;
-        let mut record = self.records.get(id)?;
+        let mut record = self.get_of(key, id)?;
         if record.metadata.generation != expected {
             return Ok(Replaced::Conflict(record));
         }
         self.keys_to_seal()?.count(new.secret.key_id())?;
         let mut touched = Ok(());
         if new.generation != expected {
-            touched = self.touch(&record.metadata.pool, id)?;
+            touched = self.touch(key, id)?;
             record.metadata.generation = new.generation;
             record.metadata.updated_at = now();
         }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::Store;
-use crate::credential::{CredentialId, Generation};
+use crate::credential::{CredentialId, Generation, PoolKey};
 use crate::vault::disk;
 use crate::vault::fair_lock::FairLockGuard;
 use crate::vault::file::busy::{Busy, Stopped};
@@ -16,15 +16,14 @@ impl Store {
     /// Takes the credential's lease if no other process holds it. `guard` keeps the other requests of this process out.
     pub(in crate::vault::file) fn lease(
         &self,
+        pool: &PoolKey,
         id: CredentialId,
         guard: FairLockGuard<Claim>,
     ) -> Result<RefreshLease, (Stopped, FairLockGuard<Claim>)> {
-        match self.records.exists(id).map_err(Stopped::from) {
-            Ok(true) => {}
-            Ok(false) => return Err((self.records.not_found(id).into(), guard)),
-            Err(error) => return Err((error, guard)),
+        match self.look_for(pool, id) {
+            Ok(()) => lease(&self.lease_path(id), guard),
+            Err(error) => Err((error.into(), guard)),
         }
-        lease(&self.lease_path(id), guard)
     }
 
     /// Takes the client's lease if no other process holds it.
@@ -39,11 +38,12 @@ impl Store {
     /// Notes that a refresh has begun. The refresh's lease keeps others from doing so.
     pub(super) fn begin_refresh(
         &self,
+        pool: &PoolKey,
         id: CredentialId,
         expected: Generation,
     ) -> Result<Begun<Sealed>, Stopped> {
         let _vault = self.lock.take()?;
-        let record = self.records.get(id)?;
+        let record = self.get_of(pool, id)?;
         if record.metadata.generation != expected {
             return Ok(Begun::new(record));
         }
@@ -57,12 +57,13 @@ impl Store {
     /// Notes that a refresh has failed. Its lease keeps others from doing so.
     pub(super) fn refresh_failed(
         &self,
+        pool: &PoolKey,
         id: CredentialId,
         expected: Generation,
         failed: &FailedRefresh,
     ) -> Result<(), Stopped> {
         let _vault = self.lock.take()?;
-        if self.records.get(id)?.metadata.generation == expected {
+        if self.get_of(pool, id)?.metadata.generation == expected {
             begun::failed(&self.begun_path(id), expected, failed)?;
         }
         Ok(())

@@ -286,7 +286,7 @@ fn reading_names_what_it_cannot_read_and_loses_nothing() {
     let case = Case::outcome();
     let id = case.copy().state().unwrap().credentials[0].0.id;
     let mut requests = readings();
-    requests.push(VaultRequest::Get { id });
+    requests.push(VaultRequest::Get { pool: pool(), id });
     reads_under_every_fault(&case, &requests, |copy| copy.open());
     reads_under_every_fault(&case, &requests, |copy| Begun::Loaded.store(copy));
 }

@@ -58,7 +58,7 @@ fn change(place: &Path) -> Result<(), String> {
 /// Reseals a record with the first of these keys, unless it is sealed with that key.
 fn reseal(store: &Store, keys: &[VaultKey], id: CredentialId) -> Result<(), String> {
     let failed = |stopped: Stopped| format!("{stopped:?}");
-    let response = store.call(&VaultRequest::Get { id }).map_err(failed)?;
+    let response = store.call(&VaultRequest::Get { pool: pool(), id }).map_err(failed)?;
     let VaultResponse::Credential(stored) = response else { return Err(format!("{response:?}")) };
     if stored.secret.key_id() == keys[0].id() {
         return Ok(());
@@ -67,7 +67,7 @@ fn reseal(store: &Store, keys: &[VaultKey], id: CredentialId) -> Result<(), Stri
     let expected = metadata.generation;
     let secret = seal::open(keys, stored).ok_or("a record does not open")?;
     let secret = seal::seal(&keys[0], &Record { metadata, secret });
-    store.call(&VaultRequest::Reseal { id, expected, secret }).map_err(failed)?;
+    store.call(&VaultRequest::Reseal { pool: pool(), id, expected, secret }).map_err(failed)?;
     Ok(())
 }
 

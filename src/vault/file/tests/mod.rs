@@ -122,7 +122,7 @@ impl Case {
             Health::NeedsSignIn { reason: "revoked".into(), generation: Generation::FIRST, cause: None };
         let outcomes = vec![cooled(a, 5_000, true), Outcome { id: b, change: Change::Health(health) }];
         store.call(&VaultRequest::Record { pool: pool(), outcomes, batch: BatchId::unique() }).unwrap();
-        store.call(&VaultRequest::Move { id: c, place: 0 }).unwrap();
+        store.call(&VaultRequest::Move { pool: pool(), id: c, place: 0 }).unwrap();
         case.work = work(&store, &key, [a, b, c]);
         case
     }
@@ -153,7 +153,13 @@ impl Case {
             credential.secret = Secret::api_key(format!("{PLANTED}-rotated"));
             let secret = seal::seal(key, &credential);
             let expected = Generation::FIRST;
-            Work::Ask(VaultRequest::ReplaceSecret { id: a, expected, secret, attributes: None })
+            Work::Ask(VaultRequest::ReplaceSecret {
+                pool: pool(),
+                id: a,
+                expected,
+                secret,
+                attributes: None,
+            })
         })
     }
 
@@ -188,7 +194,7 @@ impl Case {
             let metadata = stored.metadata.clone();
             let secret = seal::open(std::slice::from_ref(first), stored).unwrap();
             let secret = seal::seal(&second, &Record { metadata, secret });
-            Work::Ask(VaultRequest::Reseal { id: a, expected: Generation::FIRST, secret })
+            Work::Ask(VaultRequest::Reseal { pool: pool(), id: a, expected: Generation::FIRST, secret })
         });
         case.keys.insert(0, second);
         opened(&root(case.template.path()), &case.keys);
@@ -201,20 +207,21 @@ impl Case {
     }
 
     fn removal() -> Self {
-        Self::new("a removal", |_, [a, ..]| Work::Ask(VaultRequest::Remove { id: a }))
+        Self::new("a removal", |_, [a, ..]| Work::Ask(VaultRequest::Remove { pool: pool(), id: a }))
     }
 
     fn relabelling() -> Self {
         let mut case = Self::new("a relabelling", |_, [a, ..]| {
-            Work::Ask(VaultRequest::Relabel { id: a, label: "renamed".into() })
+            Work::Ask(VaultRequest::Relabel { pool: pool(), id: a, label: "renamed".into() })
         });
         case.labels.push("renamed");
         case
     }
 
     fn movement() -> Self {
-        let mut case =
-            Self::new("a move", |_, [_, b, _]| Work::Ask(VaultRequest::Move { id: b, place: 2 }));
+        let mut case = Self::new("a move", |_, [_, b, _]| {
+            Work::Ask(VaultRequest::Move { pool: pool(), id: b, place: 2 })
+        });
         case.is_durable = false;
         case
     }
@@ -366,7 +373,7 @@ fn opened(root: &Path, keys: &[VaultKey]) -> Store {
 }
 
 fn record(store: &Store, id: CredentialId) -> Record<Sealed> {
-    match store.call(&VaultRequest::Get { id }) {
+    match store.call(&VaultRequest::Get { pool: pool(), id }) {
         Ok(VaultResponse::Credential(record)) => record,
         response => panic!("{response:?}"),
     }

@@ -41,7 +41,7 @@ fn requests(store: &Store) -> Vec<VaultRequest<Sealed>> {
         VaultRequest::List,
         VaultRequest::Load(pool.clone()),
         VaultRequest::Load(PoolKey::new("other")),
-        VaultRequest::Get { id },
+        VaultRequest::Get { pool: pool.clone(), id },
         VaultRequest::Revision(pool),
     ]
 }
@@ -332,7 +332,7 @@ fn no_refresh_begins_whose_result_could_not_be_stored() {
     let case = Case::put();
     let begin = |store: &Store| {
         let id = store.record_ids().unwrap()[0];
-        store.call(&VaultRequest::BeginRefresh { id, expected: Generation::FIRST })
+        store.call(&VaultRequest::BeginRefresh { pool: pool(), id, expected: Generation::FIRST })
     };
     for how in WAYS {
         let copy = case.copy();

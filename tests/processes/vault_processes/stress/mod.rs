@@ -147,7 +147,7 @@ async fn everything_is_there(root: &Path, key: &VaultKey, ledger: &Ledger, count
         for stored in &loaded.credentials {
             ledger.check(stored);
             assert!(found.insert(stored.metadata.id));
-            drop(vault.lease_refresh(stored.metadata.id).await.unwrap());
+            drop(vault.lease_refresh(&stored.metadata.pool, stored.metadata.id).await.unwrap());
         }
         let unique = |all: &mut dyn Iterator<Item = String>| {
             let mut seen = HashSet::new();
@@ -173,6 +173,7 @@ async fn everything_is_there(root: &Path, key: &VaultKey, ledger: &Ledger, count
         assert!(!must_be || found.contains(id), "{id} was put, and is lost");
     }
     // The next process can write, too.
-    let stored = vault.put(Credential::new(pools()[0].clone(), "last", Secret::api_key("k"))).await;
-    vault.remove(stored.unwrap().id).await.unwrap();
+    let last = Credential::new(pools()[0].clone(), "last", Secret::api_key("k"));
+    let stored = vault.put(last).await.unwrap();
+    vault.remove(&stored.pool, stored.id).await.unwrap();
 }

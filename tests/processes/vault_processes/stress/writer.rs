@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tower_credentials::standing::{Change, Health, Outcome};
 use tower_credentials::vault::file::FileVault;
 use tower_credentials::vault::{Replaced, VaultError, VaultExt};
-use tower_credentials::{Credential, CredentialId, Generation, Secret};
+use tower_credentials::{Credential, CredentialId, Generation, PoolKey, Secret};
 
 use super::super::cooled;
 use super::{pools, split};
@@ -50,7 +50,8 @@ pub(in super::super) async fn writer() {
     let mut writer = Writer {
         vault,
         random: Random(setting("SEED").unwrap().parse().unwrap()),
-        shared: split(&setting("SHARED").unwrap()),
+        // The parent has put them into the pools by turns.
+        shared: pools().into_iter().cycle().zip(split(&setting("SHARED").unwrap())).collect(),
         counters: split(&setting("COUNTERS").unwrap()),
         own: Vec::new(),
         written: 0,
@@ -63,9 +64,9 @@ pub(in super::super) async fn writer() {
 struct Writer {
     vault: FileVault,
     random: Random,
-    shared: Vec<CredentialId>,
+    shared: Vec<(PoolKey, CredentialId)>,
     counters: Vec<CredentialId>,
-    own: Vec<CredentialId>,
+    own: Vec<(PoolKey, CredentialId)>,
     written: u64,
 }
 
@@ -80,23 +81,23 @@ impl Writer {
         match self.random.below(20) {
             0..=2 if self.own.len() < OWN => self.put().await,
             3..=8 => {
-                let all: Vec<_> = self.shared.iter().chain(&self.own).copied().collect();
-                let id = *self.random.one_of(&all);
-                self.swap(id).await;
+                let all: Vec<_> = self.shared.iter().chain(&self.own).cloned().collect();
+                let (pool, id) = self.random.one_of(&all);
+                self.swap(pool, *id).await;
             }
             9..=14 => self.fail().await,
             15 | 16 => self.relabel().await,
             17 => {
-                let id = *self.random.one_of(&self.shared);
+                let (pool, id) = self.random.one_of(&self.shared);
                 say(format_args!("begin move {id}"));
-                self.vault.move_to(id, self.random.below(9) as usize).await.unwrap();
+                self.vault.move_to(pool, *id, self.random.below(9) as usize).await.unwrap();
                 say(format_args!("done move {id}"));
             }
             18 if !self.own.is_empty() => {
                 let at = self.random.below(self.own.len() as u64) as usize;
-                let id = self.own.swap_remove(at);
+                let (pool, id) = self.own.swap_remove(at);
                 say(format_args!("begin remove {id}"));
-                self.vault.remove(id).await.unwrap();
+                self.vault.remove(&pool, id).await.unwrap();
                 say(format_args!("done remove {id}"));
             }
             19 => {
@@ -109,18 +110,18 @@ impl Writer {
 
     async fn put(&mut self) {
         let (pool, label) = (self.random.one_of(&pools()).clone(), *self.random.one_of(&LABELS));
-        let mut account = Credential::new(pool, label, Secret::api_key(""));
+        let mut account = Credential::new(pool.clone(), label, Secret::api_key(""));
         let id = account.metadata.id;
         let secret = self.secret(id, Generation::FIRST);
         account.secret = Secret::api_key(secret.clone());
         say(format_args!("begin put {id} {label} {secret}"));
         let stored = self.vault.put(account).await.unwrap();
         say(format_args!("done put {id} {}", stored.label));
-        self.own.push(id);
+        self.own.push((pool, id));
     }
 
-    async fn swap(&mut self, id: CredentialId) {
-        let stored = self.vault.get(id).await.unwrap();
+    async fn swap(&mut self, pool: &PoolKey, id: CredentialId) {
+        let stored = self.vault.get(pool, id).await.unwrap();
         let expected = stored.metadata.generation;
         // It was sealed for exactly this generation of this credential.
         assert!(stored.secret.token().expose().starts_with(&format!("{id}/{expected}/")));
@@ -128,7 +129,7 @@ impl Writer {
         let secret = self.secret(id, next);
         say(format_args!("begin swap {id} {next} {secret}"));
         let secret = Secret::api_key(secret);
-        match self.vault.replace_secret(id, expected, secret).await.unwrap() {
+        match self.vault.replace_secret(pool, id, expected, secret).await.unwrap() {
             Replaced::Swapped(generation) => say(format_args!("done swap {id} {generation}")),
             Replaced::Conflict(stored) => {
                 assert!(stored.metadata.generation > expected);
@@ -155,10 +156,10 @@ impl Writer {
         if self.own.is_empty() {
             return;
         }
-        let id = *self.random.one_of(&self.own);
+        let (pool, id) = self.random.one_of(&self.own);
         let label = *self.random.one_of(&LABELS);
         say(format_args!("begin relabel {id} {label}"));
-        match self.vault.relabel(id, label).await {
+        match self.vault.relabel(pool, *id, label).await {
             Ok(_) => say(format_args!("done relabel {id}")),
             Err(VaultError::LabelTaken(_)) => say(format_args!("none relabel {id}")),
             Err(error) => panic!("{error}"),

@@ -218,7 +218,7 @@ fn all_paused(context: &Context, key: &PoolKey, accounts: &[CredentialStatus]) -
 
 /// Returns the failure that this account's token has expired and can't be renewed with these settings.
 async fn unrenewable(context: &Context, vault: &impl Vault, account: &Metadata) -> Option<Failure> {
-    let stored = vault.get(account.id).await.ok()?;
+    let stored = vault.get(&account.pool, account.id).await.ok()?;
     let is_expired = stored.secret.expires_at().is_some_and(|end| end <= now());
     let why = Unrenewable::of(context, &account.pool, &stored.secret)?;
     if !is_expired || !why.is_of_settings() {
@@ -257,7 +257,7 @@ async fn expired(
     if let Health::NeedsSignIn { reason, .. } = health {
         return needs_sign_in(&reason);
     }
-    let stored = match vault.get(credential.id).await {
+    let stored = match vault.get(&credential.pool, credential.id).await {
         Ok(stored) => stored,
         Err(error) => return Some(error.into()),
     };

@@ -140,7 +140,7 @@ fn named(job: &Job) -> (Option<CredentialId>, &'static str) {
         Job::Remove(id) => (Some(*id), "removing"),
         Job::Test(Some(id)) => (Some(*id), "testing"),
         Job::Test(None) => (None, "testing all"),
-        Job::Renew(id) => (Some(*id), "renewing"),
+        Job::Renew(_, id) => (Some(*id), "renewing"),
         Job::Mode(..) => (None, "setting the mode"),
         _ => (None, "working"),
     }
@@ -172,7 +172,7 @@ async fn run(shared: &Shared, context: &Context, job: Job) -> Result<(), Failure
         Job::Quota(id, quota) => Quota::of(one(id), quota).run(context).await,
         Job::Rename(id, label) => Rename { account: one(id), label }.run(context).await,
         Job::Remove(id) => Logout::of(id).run(context).await,
-        Job::Renew(id) => return renewing::renew(context, id).await,
+        Job::Renew(pool, id) => return renewing::renew(context, &pool, id).await,
         Job::Mode(provider, mode) => return set_mode(context, &provider, mode),
         Job::Test(id) => return test(shared, context, id).await,
         Job::OpenPage(url) => {

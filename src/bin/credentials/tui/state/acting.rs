@@ -151,7 +151,7 @@ impl State {
             Action::Reset => self.ask(|seen| Job::Reset(seen.id())),
             Action::Test => self.ask(|seen| Job::Test(Some(seen.id()))),
             Action::TestAll => self.jobs.push(Job::Test(None)),
-            Action::Renew => self.ask(|seen| Job::Renew(seen.id())),
+            Action::Renew => self.ask(|seen| Job::Renew(seen.pool().clone(), seen.id())),
             Action::CopyName => self.copy_name(),
             Action::Remove => self.remove(),
             Action::Rename => self.rename(),

@@ -26,7 +26,7 @@ pub(in crate::tui) enum Job {
     /// Tests one account, or all.
     Test(Option<CredentialId>),
     /// Renews the token of an account.
-    Renew(CredentialId),
+    Renew(PoolKey, CredentialId),
     /// Asks a pool which account its next request takes, and why no other.
     Why(PoolKey),
     /// Sets which kinds of accounts a provider takes.

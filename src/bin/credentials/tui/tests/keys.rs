@@ -52,7 +52,8 @@ fn the_account_that_is_chosen_stays_so_when_others_come_and_go() {
 #[test]
 fn each_key_asks_for_its_job_with_the_account_that_is_chosen() {
     let mut state = demo::state();
-    let id = state.chosen().unwrap().id();
+    let seen = state.chosen().unwrap();
+    let (pool, id) = (seen.pool().clone(), seen.id());
     press(&mut state, "p");
     assert!(matches!(job(&mut state), Job::Pause(it) if it == id));
     press(&mut state, "r");
@@ -64,7 +65,7 @@ fn each_key_asks_for_its_job_with_the_account_that_is_chosen() {
     press(&mut state, "T");
     assert!(matches!(job(&mut state), Job::Test(None)));
     press(&mut state, "u");
-    assert!(matches!(job(&mut state), Job::Renew(it) if it == id));
+    assert!(matches!(job(&mut state), Job::Renew(of, it) if (&of, it) == (&pool, id)));
     press(&mut state, "]");
     assert!(matches!(job(&mut state), Job::Move(it, 2) if it == id));
     press(&mut state, ">");
