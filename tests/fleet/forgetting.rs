@@ -2,7 +2,9 @@
 
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
+use tokio::time::timeout;
 use tower_credentials::vault::{Vault, VaultExt};
 use tower_credentials::{CredentialId, Generation, Secret};
 
@@ -11,6 +13,8 @@ use crate::server::Server;
 use crate::vault_contract::{cooled, order, pool, put_all, token};
 
 const FILES: &str = "appendonlydir";
+
+const SOON: Duration = Duration::from_secs(30);
 
 fn copy(from: &Path, to: &Path) {
     let _ = fs::remove_dir_all(to);
@@ -129,4 +133,28 @@ async fn a_removed_account_does_not_come_back() {
     server.tell::<u8>(&["DEL", &key("log"), &key("revision"), &key("snapshot")]);
     let loaded = other.load_pool(pool()).await.unwrap();
     assert!(loaded.credentials.iter().all(|known| known.metadata.id != a));
+}
+
+#[tokio::test]
+async fn those_who_watch_are_told_that_an_engine_has_forgotten() {
+    let Some(server) = Server::start(&[]) else { return };
+    let [one, other] = hosts(&server).await;
+    put_all(&one, ["a"]).await;
+    one.load_pool(pool()).await.unwrap();
+    let mut watch = one.watch(pool()).await.unwrap().unwrap();
+    assert!(timeout(SOON, watch.changed()).await.expect("the first notice"));
+    server.tell::<()>(&["FLUSHALL"]);
+    assert!(timeout(SOON, watch.changed()).await.expect("nobody notices"));
+    assert_eq!(order(&one).await, ["a"]);
+    assert_eq!(order(&other).await, ["a"]);
+}
+
+#[tokio::test]
+async fn a_log_with_a_gap_is_not_taken_for_a_pool() {
+    let Some(server) = Server::start(&[]) else { return };
+    let [one, other] = hosts(&server).await;
+    put_all(&one, ["a"]).await;
+    server.tell::<u8>(&["DEL", "tower-credentials:{example/default}:log"]);
+    let error = other.load_pool(pool()).await.unwrap_err().to_string();
+    assert!(error.contains("example/default") && error.contains("gap"), "{error}");
 }

@@ -10,8 +10,10 @@ mod server;
 mod vault_contract;
 
 mod contract;
+mod failover;
 mod forgetting;
 mod hosts;
 mod leases;
 mod outages;
+mod pools;
 mod settings;

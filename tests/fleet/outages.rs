@@ -1,7 +1,6 @@
 //! An engine that is away, hangs or refuses: every request ends, with plain words and without a password.
 
 use std::io::{self, Write};
-use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -104,15 +103,9 @@ async fn every_request_ends_while_the_engine_hangs() {
     let Some(server) = Server::start(&[]) else { return };
     let [vault] = hosts(&server).await;
     let [id] = put_all(&vault, ["a"]).await;
-    let process = server.tell::<String>(&["INFO", "server"]);
-    let process = process.lines().find_map(|line| line.strip_prefix("process_id:")).unwrap();
-    let signal = |name: &str| {
-        let sent = Command::new("kill").args([name, process]).status().unwrap();
-        assert!(sent.success());
-    };
-    signal("-STOP");
+    server.signal("-STOP");
     let errors = errors(&vault, id).await;
-    signal("-CONT");
+    server.signal("-CONT");
     are_all_unreachable(&errors);
     once_it_is_back(async || vault.load_pool(pool()).await).await.unwrap();
 }
@@ -159,24 +152,4 @@ async fn a_full_engine_and_one_with_other_keys_say_the_way_out() {
     server.tell::<()>(&["CONFIG", "SET", "maxmemory", "1"]);
     let error = vault.put(account("a")).await.unwrap_err().to_string();
     assert!(error.contains("maxmemory"), "{error}");
-}
-
-#[tokio::test]
-async fn a_replica_takes_no_change_and_a_primary_waits_for_it() {
-    let Some(primary) = Server::start(&[]) else { return };
-    let port = primary.port().to_string();
-    let Some(replica) = Server::start(&["--replicaof", "127.0.0.1", &port]) else { return };
-    // The engine tells nobody when a replica is up to date.
-    let is_up = || replica.tell::<String>(&["INFO", "replication"]).contains("master_link_status:up");
-    while !is_up() {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    let [vault] = hosts(&primary).await;
-    put_all(&vault, ["a"]).await;
-    let name = "tower-credentials:{example/default}:records";
-    assert_eq!(replica.tell::<u64>(&["HLEN", name]), 1, "it is there when the response is");
-    let [vault] = hosts(&replica).await;
-    let error = vault.put(account("b")).await.unwrap_err();
-    assert!(matches!(error, VaultError::Unreachable(_)), "{error:?}");
-    assert!(error.to_string().contains("primary"), "{error}");
 }

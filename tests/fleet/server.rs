@@ -123,6 +123,12 @@ impl Server {
         }
     }
 
+    /// Sends the engine's process a signal, such as `-STOP`.
+    pub(crate) fn signal(&self, name: &str) {
+        let process = self.child().as_ref().unwrap().id().to_string();
+        assert!(Command::new("kill").args([name, &process]).status().unwrap().success());
+    }
+
     /// Starts it again, from its files.
     pub(crate) fn start_again(&self) {
         // The port may still be in use by a test's own connections.

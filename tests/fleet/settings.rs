@@ -1,14 +1,11 @@
 //! What an engine's settings promise is said when it is opened.
 
 use std::fs;
-use std::process::{Child, Command, Stdio};
-use std::time::Duration;
 
 use tower_credentials::vault::VaultExt;
 use tower_credentials::vault::key::VaultKey;
 use tower_credentials::vault::redis::{Finding, RedisBackend};
 
-use crate::hosts::once_it_is_back;
 use crate::server::{Server, sealed};
 use crate::vault_contract::{account, order};
 
@@ -68,42 +65,4 @@ async fn tls_is_spoken_with_whom_the_certificate_names() {
     assert_eq!(order(&vault).await, ["a"]);
     let error = builder().open().await.unwrap_err().to_string();
     assert!(error.contains("certificate"), "{error}");
-}
-
-/// A Sentinel, which ends with the test.
-struct Sentinel(Child);
-
-impl Drop for Sentinel {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-#[tokio::test]
-async fn sentinels_name_the_primary() {
-    let Some(server) = Server::start(&[]) else { return };
-    let directory = tempfile::tempdir().unwrap();
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let file = directory.path().join("sentinel.conf");
-    let monitor = format!("sentinel monitor main 127.0.0.1 {} 1", server.port());
-    let place = directory.path().display();
-    let text = format!("port {port}\nbind 127.0.0.1\ndir {place}\n{monitor}\n");
-    fs::write(&file, text).unwrap();
-    let child = Command::new(crate::server::program())
-        .arg(&file)
-        .arg("--sentinel")
-        .stdout(Stdio::null())
-        .spawn();
-    let _sentinel = Sentinel(child.unwrap());
-    let url = format!("redis+sentinel://127.0.0.1:1,127.0.0.1:{port}/main");
-    let builder = || RedisBackend::builder(url.clone()).command_timeout(Duration::from_secs(1));
-    // Until the Sentinel listens, it is away.
-    let backend = once_it_is_back(async || builder().open().await).await.unwrap();
-    let vault = sealed(backend, &VaultKey::generate());
-    vault.put(account("a")).await.unwrap();
-    assert_eq!(server.tell::<u64>(&["HLEN", "tower-credentials:{example/default}:records"]), 1);
-    let unknown = RedisBackend::builder(format!("redis+sentinel://127.0.0.1:{port}/other"));
-    let error = unknown.open().await.unwrap_err().to_string();
-    assert!(error.contains("no service \"other\""), "{error}");
 }

@@ -3,6 +3,7 @@
 //! All keys of a pool are in one slot, so its name stands for the slot: any node says by `MOVED` which one has it.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -23,6 +24,7 @@ pub(super) struct Engine {
     dialer: Dialer,
     target: Arc<Target>,
     nodes: Mutex<Nodes>,
+    has_learned: AtomicBool,
     /// How long a command may take.
     pub(super) within: Duration,
 }
@@ -44,7 +46,7 @@ impl Engine {
             Topology::Alone(_) | Topology::Sentinel { .. } => Vec::new(),
         };
         let nodes = Mutex::new(Nodes { addresses, ..Nodes::default() });
-        Self { dialer, target: Arc::new(target), nodes, within }
+        Self { dialer, target: Arc::new(target), nodes, has_learned: AtomicBool::new(false), within }
     }
 
     /// Runs a script on the node that has this slot.
@@ -104,7 +106,12 @@ impl Engine {
         let mut is_sent_on = false;
         for _ in 0..MOST_REDIRECTIONS {
             let error = match node.ask(within, Ask { command, is_sent_on }).await {
-                Ok(Ok(value)) => return Ok(Ok(value)),
+                Ok(Ok(value)) => {
+                    if !is_sent_on {
+                        self.learn_route(slot, &node);
+                    }
+                    return Ok(Ok(value));
+                }
                 Ok(Err(error)) => error,
                 Err(fault) => {
                     // Another node may have the slot by now.
@@ -119,6 +126,16 @@ impl Engine {
             }
         }
         Err(Fault::Away("the cluster sends a command on and on; it is tried again".to_owned()))
+    }
+
+    /// Keeps which node of a cluster has a slot.
+    fn learn_route(&self, slot: &str, node: &Node) {
+        if let (Topology::Cluster(_), Some(address)) = (&self.target.topology, node.address()) {
+            let mut nodes = self.nodes();
+            if !slot.is_empty() && !nodes.routes.contains_key(slot) {
+                nodes.routes.insert(slot.to_owned(), address.clone());
+            }
+        }
     }
 
     /// Returns the node to which an error sends on, and whether it has the slot only for now.
@@ -190,11 +207,21 @@ impl Engine {
         node
     }
 
-    /// Learns the addresses of a cluster's other nodes, so that one of them can be asked if the known ones are gone.
-    pub(super) async fn learn_nodes(&self) -> Result<(), Fault> {
-        if !matches!(self.target.topology, Topology::Cluster(_)) {
-            return Ok(());
+    /// Learns the addresses of a cluster's other nodes, in a task and once, so that one of them can be asked if the known ones
+    /// are gone.
+    pub(super) fn learn_nodes_once(self: &Arc<Self>) {
+        let is_cluster = matches!(self.target.topology, Topology::Cluster(_));
+        if is_cluster && !self.has_learned.swap(true, Ordering::AcqRel) {
+            let engine = self.clone();
+            tokio::spawn(async move {
+                if engine.learn_nodes().await.is_err() {
+                    engine.has_learned.store(false, Ordering::Release);
+                }
+            });
         }
+    }
+
+    async fn learn_nodes(&self) -> Result<(), Fault> {
         let mut ask = redis::cmd("CLUSTER");
         ask.arg("SLOTS");
         let slots: Vec<redis::Value> = self.command("", &ask).await?;

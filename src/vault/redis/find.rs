@@ -31,6 +31,10 @@ impl Finder {
         Self { dialer, target, address: None }
     }
 
+    pub(super) fn address(&self) -> Option<&Address> {
+        self.address.as_ref()
+    }
+
     /// Connects, and asks the node what it is. The caller limits the time.
     pub(super) async fn connect(&self, within: Duration) -> Result<(Connection, Address, Facts), Fault> {
         let address = match &self.address {

@@ -79,7 +79,6 @@ impl fmt::Display for Finding {
 impl Inner {
     /// Looks at the engine's settings.
     pub(super) async fn examine(&self) -> Result<Vec<Finding>, VaultError> {
-        self.engine.learn_nodes().await?;
         let facts = self.engine.facts().await?;
         let mut findings = of_the_facts(&facts);
         let mut unknown = Vec::new();

@@ -4,11 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use redis::RedisError;
+use redis::aio::MultiplexedConnection;
 use tokio::time::{Instant, sleep};
 
 use super::entry::{Entry, EntryId};
 use super::fault::Fault;
-use super::node::Live;
+use super::node::{Live, Node};
 use super::pool::{MOST_ENTRIES, Pool};
 use super::snapshots::Due;
 use super::{Inner, random};
@@ -100,7 +102,7 @@ impl Inner {
         Ok(())
     }
 
-    fn lost(&self, node: &super::node::Node, live: &Live, error: &redis::RedisError) -> Fault {
+    fn lost(&self, node: &Node, live: &Live, error: &RedisError) -> Fault {
         let fault = Fault::of(error, &live.address);
         if fault.is_away() {
             node.broke(live, &fault);
@@ -130,10 +132,10 @@ impl Inner {
 
 /// Reads the entries after this one, and waits if there are none.
 async fn read(
-    commands: &mut redis::aio::MultiplexedConnection,
+    commands: &mut MultiplexedConnection,
     log: &str,
     after: EntryId,
-) -> Result<Vec<Entry>, redis::RedisError> {
+) -> Result<Vec<Entry>, RedisError> {
     let mut read = redis::cmd("XREAD");
     read.arg("COUNT").arg(MOST_ENTRIES).arg("BLOCK").arg(BLOCK.as_millis() as u64);
     read.arg("STREAMS").arg(log).arg(after.to_string());

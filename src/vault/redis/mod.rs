@@ -87,6 +87,8 @@
 //!   512 changes at the latest. An append-only file has them until it is rewritten.
 //! - A host that was cut off for longer than the lease and the grace, and has got a new secret, stores it late; if another
 //!   one has presented the old token meanwhile, the vendor may have ended the sign-in. No lease can prevent that.
+//! - While a cluster moves a pool's slot to another node, changes of that pool fail with [`VaultError::Unreachable`].
+//! - Who can write to the engine can read and make no secret, but can remove records and put back older ones.
 //! - An id is unique in its pool. Records have no size limit but the engine's of 512 MB.
 //! - The engine's user needs the commands `EVAL`, `EVALSHA` and those of the scripts, `XREAD`, `WAIT`, `WAITAOF`, `INFO` and
 //!   `CONFIG GET`; the last two may be forbidden, and then [a finding](Finding::Unknown) says so.

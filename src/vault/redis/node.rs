@@ -87,6 +87,11 @@ impl Node {
         Self { finder, state: Arc::new(Mutex::new(state)), within }
     }
 
+    /// Returns its address; `None` if Sentinels know it.
+    pub(super) fn address(&self) -> Option<&Address> {
+        self.finder.address()
+    }
+
     /// Returns whether a command would be sent: no failure was just now.
     pub(super) fn is_open(&self) -> bool {
         lock(&self.state).leave_alone_until.is_none_or(|until| until <= Instant::now())

@@ -201,6 +201,7 @@ impl Inner {
         type Said = (String, String, String, String, Vec<Entry>, HashMap<String, Vec<u8>>);
         let (seen, last, epoch, snapshot, entries, records): Said =
             self.engine.run_within(pool.keys.slot(), &call, within).await?;
+        let last = EntryId::said(&last)?;
         let mut replica = Replica::of_snapshot(&snapshot)?;
         let snapshot = replica.last();
         let mut known = Known::new();
@@ -208,29 +209,16 @@ impl Inner {
             match replica.apply(entry, &mut known) {
                 Ok(()) => {}
                 Err(NotNext::Unread(error)) => return Err(error),
-                Err(NotNext::Gap | NotNext::Forgotten) => {
-                    return Err(VaultError::Layer(
-                        format!(
-                            "the log of pool {} has a gap: something else has deleted keys of the vault; restore them, or \
-                             remove all of the pool's keys and sign in again",
-                            pool.key
-                        )
-                        .into(),
-                    ));
-                }
+                Err(NotNext::Gap | NotNext::Forgotten) => return Err(has_a_gap(&pool.key)),
             }
+        }
+        if replica.last() != last {
+            return Err(has_a_gap(&pool.key));
         }
         // What is not text can't be read, and is reported as that.
         let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
         let by_id = records.into_iter().filter_map(|(id, bytes)| Some((id.parse().ok()?, text(bytes))));
-        Ok(Loaded {
-            seen: Seen::said(&seen),
-            last: EntryId::said(&last)?,
-            epoch,
-            snapshot,
-            replica,
-            records: by_id.collect(),
-        })
+        Ok(Loaded { seen: Seen::said(&seen), last, epoch, snapshot, replica, records: by_id.collect() })
     }
 
     /// Reads the revision.
@@ -273,4 +261,12 @@ impl Inner {
         copy.feed(entries)?;
         Ok(copy.replica.as_ref().is_some_and(|replica| replica.last().number >= last.number))
     }
+}
+
+fn has_a_gap(pool: &PoolKey) -> VaultError {
+    let words = format!(
+        "the log of pool {pool} has a gap: something else has deleted keys of the vault; restore them, or remove all of the \
+         pool's keys and sign in again"
+    );
+    VaultError::Layer(words.into())
 }

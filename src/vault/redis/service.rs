@@ -64,6 +64,7 @@ impl Service<VaultRequest<Sealed>> for RedisBackend {
 
 impl Inner {
     async fn respond(self: Arc<Self>, request: VaultRequest<Sealed>) -> Response {
+        self.engine.learn_nodes_once();
         Ok(match request {
             VaultRequest::Load(pool) => VaultResponse::Pool(self.load(&self.pool(&pool)).await?),
             VaultRequest::List => VaultResponse::List(self.list().await?),
