@@ -83,8 +83,9 @@ async fn the_lease_of_a_holder_that_died_lapses() {
 async fn a_refresh_whose_holder_died_is_waited_out_and_then_known_to_be_unfinished() {
     let Some(server) = Server::start(&[]) else { return };
     let key = VaultKey::generate();
-    let grace = Duration::from_secs(2);
-    let vault = sealed(server.builder().grace(grace).open().await.unwrap(), &key);
+    let (within, grace) = (Duration::from_millis(300), Duration::from_secs(2));
+    let builder = server.builder().present_within(within).grace(grace);
+    let vault = sealed(builder.open().await.unwrap(), &key);
     let [id] = put_all(&vault, ["a"]).await;
     die_with_the_lease(server.url(), &key, id, true);
     // As if the engine had lost the lease.

@@ -101,7 +101,9 @@ impl Write for Lines {
 #[tokio::test]
 async fn every_request_ends_while_the_engine_hangs() {
     let Some(server) = Server::start(&[]) else { return };
-    let [vault] = hosts(&server).await;
+    // With the bounds that are the default.
+    let backend = RedisBackend::builder(server.url()).open().await.unwrap();
+    let vault = sealed(backend, &VaultKey::generate());
     let [id] = put_all(&vault, ["a"]).await;
     server.signal("-STOP");
     let errors = errors(&vault, id).await;

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread;
+use std::time::Duration;
 
 use redis::FromRedisValue;
 use tempfile::TempDir;
@@ -103,9 +104,10 @@ impl Server {
         self.port
     }
 
-    /// Returns a host's backend, not connected yet, with leases that end soon.
+    /// Returns a host's backend, not connected yet. Its commands may take longer than by default, since a machine on which tests
+    /// run may be busy.
     pub(crate) fn builder(&self) -> RedisBackendBuilder {
-        RedisBackend::builder(self.url())
+        RedisBackend::builder(self.url()).command_timeout(Duration::from_secs(2))
     }
 
     /// Sends a command on a connection of its own.
