@@ -150,6 +150,7 @@
 //! | Feature | Default | What it adds |
 //! |---|---|---|
 //! | `file` | yes | `vault::file`: the vault in a directory, sealed; `history`. Implies `seal`. |
+//! | `redis` | no | `vault::redis`: the vault of many hosts, sealed, in Redis or Valkey. Implies `seal`. |
 //! | `seal` | by `file` | `vault::seal` and `vault::key`: AES-256-GCM over any vault backend. |
 //! | `keyring` | no | `vault::key::KeyringKey`: a vault's key in the system's keyring. Implies `seal`. |
 //! | `providers` | yes | The vendors' adapters, and a registry of providers by name. Implies `decompress`. |

@@ -134,7 +134,7 @@ pub struct Touched {
 
 impl Touched {
     /// Adds what a later outcome has touched.
-    #[cfg(feature = "file")]
+    #[cfg(any(feature = "file", feature = "redis"))]
     pub(crate) fn add(&mut self, later: Self) {
         self.standings.extend(later.standings);
         self.to_back.extend(later.to_back);

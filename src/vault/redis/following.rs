@@ -1,0 +1,153 @@
+//! Following a pool's log: one task for each pool that anybody watches, on a connection of its own.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use redis::RedisError;
+use redis::aio::MultiplexedConnection;
+use tokio::time::{Instant, sleep};
+
+use super::entry::{Entry, EntryId};
+use super::fault::Fault;
+use super::node::{Live, Node};
+use super::pool::{MOST_ENTRIES, Pool};
+use super::snapshots::Due;
+use super::{Inner, random};
+use crate::vault::{VaultError, Watch};
+
+/// How long the engine waits for a new entry. After each such wait it is seen whether the log still is the same, and whether
+/// anybody still watches.
+const BLOCK: Duration = Duration::from_secs(5);
+
+/// How long to wait before the next try: at first, and at most.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
+
+impl Inner {
+    /// Returns a handle that tells of changes. The first notice may come without one.
+    pub(super) fn watch(self: &Arc<Self>, pool: &Arc<Pool>) -> Watch {
+        let watch = Watch::of(pool.changed.subscribe());
+        if !pool.is_followed.swap(true, Ordering::AcqRel) {
+            let (inner, pool) = (self.clone(), pool.clone());
+            tokio::spawn(async move { inner.follow(&pool).await });
+        }
+        watch
+    }
+
+    async fn follow(self: Arc<Self>, pool: &Arc<Pool>) {
+        loop {
+            // If the runtime ends this task, the next one that watches starts another.
+            let followed = Followed(pool.clone());
+            self.follow_while_watched(pool).await;
+            drop(followed);
+            // Somebody may have begun to watch before the mark was gone.
+            if pool.changed.receiver_count() == 0 || pool.is_followed.swap(true, Ordering::AcqRel) {
+                return;
+            }
+        }
+    }
+
+    async fn follow_while_watched(self: &Arc<Self>, pool: &Arc<Pool>) {
+        let mut failures = 0;
+        while pool.changed.receiver_count() > 0 {
+            let began = Instant::now();
+            // What is wrong with the engine itself is logged once for each outage, by its node.
+            if let Err(error @ VaultError::Layer(_)) = self.read_as_it_grows(pool).await
+                && failures == 0
+            {
+                tracing::warn!(target: "tower_credentials", pool = %pool.key, %error, "could not follow a pool");
+            }
+            failures = if began.elapsed() > BLOCK { 0 } else { failures + 1u32 };
+            let most = PAUSE.0.saturating_mul(1 << failures.min(10)).min(PAUSE.1);
+            sleep(random::jitter(most)).await;
+        }
+    }
+
+    /// Reads the log as it grows, until something is wrong or nobody watches.
+    async fn read_as_it_grows(self: &Arc<Self>, pool: &Arc<Pool>) -> Result<(), VaultError> {
+        let slot = pool.keys.slot();
+        // Leads to the right node of a cluster, and shows where the log is.
+        let last = self.last(pool).await?;
+        let node = self.engine.node(slot);
+        let live = node.live().await?;
+        let connection = self.engine.dial(&live, BLOCK + self.engine.within).await?;
+        let known = pool.copy().last;
+        let mut cursor = known;
+        if known == EntryId::NONE || !self.is_there(pool, known).await? {
+            // What came before is not read here: the pool is told, and looks for itself.
+            cursor = last;
+        }
+        let mut commands = connection.commands.clone();
+        pool.changed.send_replace(());
+        while pool.changed.receiver_count() > 0 {
+            if !self.is_there(pool, cursor).await? {
+                // Begins again from where the log is now.
+                return Ok(());
+            }
+            loop {
+                let entries = read(&mut commands, &pool.keys.part("log"), cursor)
+                    .await
+                    .map_err(|error| self.lost(&node, &live, &error))?;
+                let Some(entry) = entries.last() else { break };
+                cursor = entry.id()?;
+                pool.copy().feed(entries)?;
+                pool.changed.send_replace(());
+                if pool.changed.receiver_count() == 0 {
+                    return Ok(());
+                }
+            }
+            // Nobody has changed anything for a while: old secrets need not stay in the log.
+            self.keep_snapshot_if_due(pool, Due::QUIET);
+        }
+        Ok(())
+    }
+
+    fn lost(&self, node: &Node, live: &Live, error: &RedisError) -> Fault {
+        let fault = Fault::of(error, &live.address);
+        if fault.is_away() {
+            node.broke(live, &fault);
+        }
+        fault
+    }
+
+    /// Returns the last entry's id.
+    async fn last(&self, pool: &Pool) -> Result<EntryId, VaultError> {
+        let mut get = redis::cmd("GET");
+        get.arg(pool.keys.part("revision"));
+        let last: Option<String> = self.engine.command(pool.keys.slot(), &get).await?;
+        EntryId::said(&last.unwrap_or_default())
+    }
+
+    /// Returns whether the log still has this entry.
+    async fn is_there(&self, pool: &Pool, id: EntryId) -> Result<bool, VaultError> {
+        if id == EntryId::NONE {
+            return Ok(true);
+        }
+        let mut read = redis::cmd("XRANGE");
+        read.arg(pool.keys.part("log")).arg(id.to_string()).arg(id.to_string());
+        let found: Vec<Entry> = self.engine.command(pool.keys.slot(), &read).await?;
+        Ok(!found.is_empty())
+    }
+}
+
+/// Reads the entries after this one, and waits if there are none.
+async fn read(
+    commands: &mut MultiplexedConnection,
+    log: &str,
+    after: EntryId,
+) -> Result<Vec<Entry>, RedisError> {
+    let mut read = redis::cmd("XREAD");
+    read.arg("COUNT").arg(MOST_ENTRIES).arg("BLOCK").arg(BLOCK.as_millis() as u64);
+    read.arg("STREAMS").arg(log).arg(after.to_string());
+    let read: Option<Vec<(String, Vec<Entry>)>> = read.query_async(commands).await?;
+    Ok(read.into_iter().flatten().flat_map(|(_, entries)| entries).collect())
+}
+
+/// The mark that a pool is followed.
+struct Followed(Arc<Pool>);
+
+impl Drop for Followed {
+    fn drop(&mut self) {
+        self.0.is_followed.store(false, Ordering::Release);
+    }
+}

@@ -1,0 +1,21 @@
+-- ARGV: random, origin, number, then of each outcome: id, the generation that it refuses or '', json
+local last = redis.call('HGET', BATCHES, ARGV[2])
+if last and tonumber(last) >= tonumber(ARGV[3]) then return revision() end
+local known = {}
+for i = 4, #ARGV, 3 do
+  local id, refused = ARGV[i], ARGV[i + 1]
+  if redis.call('HEXISTS', RECORDS, id) == 1 then
+    known[#known + 1] = ARGV[i + 2]
+    if refused ~= '' then
+      local note = redis.call('HGET', NOTES, id)
+      if note and string.match(note, '^(%d+)') == refused then redis.call('HDEL', NOTES, id) end
+    end
+  end
+end
+if #known == 0 then return revision() end
+redis.call('HSET', BATCHES, ARGV[2], ARGV[3])
+redis.call('ZADD', ORIGINS, now(), ARGV[2])
+while redis.call('ZCARD', ORIGINS) > MOST_ORIGINS do
+  redis.call('HDEL', BATCHES, redis.call('ZPOPMIN', ORIGINS)[1])
+end
+return append(ARGV[1], 'o', '[' .. table.concat(known, ',') .. ']')

@@ -1,0 +1,236 @@
+//! The vault of many hosts, in Redis or Valkey.
+//!
+//! A [`RedisBackend`] keeps sealed secrets, so it goes under a [`SealLayer`](super::seal::SealLayer): the engine never sees a
+//! secret, and neither does who can read its memory, its files or its network. All hosts need the same vault key.
+//!
+//! ```no_run
+//! use tower_credentials::PoolKey;
+//! use tower_credentials::vault::VaultExt;
+//! use tower_credentials::vault::key::VaultKey;
+//! use tower_credentials::vault::redis::RedisBackend;
+//! use tower_credentials::vault::seal::SealLayer;
+//! use tower_layer::Layer;
+//!
+//! # async fn run(key: VaultKey) -> Result<(), tower_credentials::vault::VaultError> {
+//! let backend = RedisBackend::builder("rediss://vault:password@redis.example.com").open().await?;
+//! for finding in backend.findings() {
+//!     eprintln!("{finding}");
+//! }
+//! let vault = SealLayer::new(&key).layer(backend);
+//! let pool = vault.load_pool(PoolKey::new("example")).await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # URLs
+//!
+//! | URL | engine |
+//! |---|---|
+//! | `redis://host:6379/0`, `valkey://host` | one primary, with or without replicas |
+//! | `rediss://…`, `valkeys://…` | the same with TLS |
+//! | `redis+sentinel://host:26379,host2/service/0` | the primary that Sentinels name, also after a failover |
+//! | `redis://host,host2?cluster=true` | a cluster, of which these are some nodes |
+//!
+//! A name and a password stand before the host, as in `redis://name:password@host`; the Sentinels' own in
+//! `?sentinel_username=…&sentinel_password=…`. What is not a letter or a digit is percent-encoded (RFC 3986, section 2.1). No
+//! message, log or `Debug` output shows a password.
+//!
+//! # Keys
+//!
+//! All keys of a pool begin with `PREFIX:{PROVIDER/NAMESPACE}:`, so a cluster keeps them in one slot, and each change is one
+//! script, which is one step for all hosts.
+//!
+//! | key | kind | what it is |
+//! |---|---|---|
+//! | `records` | hash | id → `GENERATION.VERSION:JSON`, the metadata and the sealed secret |
+//! | `labels`, `names` | hash | label → id, and id → label |
+//! | `log` | stream | the pool's changes, with the ids `NUMBER-RANDOM` |
+//! | `revision` | string | the id of the last change |
+//! | `snapshot` | string | the standings up to an id of the log, which is trimmed after it |
+//! | `notes`, `failures` | hash | the refreshes that have begun, and that have failed |
+//! | `batches`, `origins` | hash, sorted set | the last batch of the last 1,024 origins |
+//! | `gone` | sorted set | the ids that were removed in the last 30 days |
+//! | `epoch` | string | changes if the pool is restored from a backup on purpose |
+//! | `lease:ID` | string | who refreshes a credential; lapses by itself |
+//!
+//! `PREFIX:pools` lists the pools, and `PREFIX:{client:NAME}:lease` is a client's lease. `specs/fleet.md` in the crate's
+//! repository has the scripts and protocols, so that another implementation can join.
+//!
+//! # What is promised
+//!
+//! - **One exchange at a time** for a credential or a client over all hosts, as long as its holder is heard of. A holder that
+//!   is cut off presents no token [after a while](super::Begun::present_within), and others wait until that is over and
+//!   [a grace](RedisBackendBuilder::grace) more. A late new secret is stored all the same: only its generation decides.
+//! - **Each change is seen on all hosts at once** that watch the pool, by its log, on a connection of its own. A connection
+//!   that was lost reads on where it was.
+//! - **No request hangs**: a command has [a bound](RedisBackendBuilder::command_timeout), and shortly after a failure requests
+//!   fail at once with [`VaultError::Unreachable`]. A change may then have been made. An outage is two lines in the log.
+//! - **An engine that has forgotten** changes is given back, by any host that has seen them, newer secrets and lost accounts.
+//!   Removed accounts stay removed, if their removal was not forgotten. After a restore from a backup on purpose call
+//!   [`RedisBackend::restored`]: nothing is given back then. Cooldowns are not given back; the next responses set them again.
+//! - **The engine's clock** decides on leases and waits. Cooldowns are moments of the hosts' clocks, so keep these in step.
+//!
+//! | engine | a new secret, once its change is confirmed, outlives |
+//! |---|---|
+//! | `appendonly no` | the end of this process, but no restart of the engine: any host gives it back |
+//! | `appendfsync everysec` | a killed engine; of a power cut the last second is lost. Redis 7.2 and Valkey are waited for |
+//! | `appendfsync always` | a power cut |
+//! | with replicas | most failovers: all replicas are waited for, with a bound, but replication stays asynchronous |
+//!
+//! After the change of a secret, an account that was added or removed, and before a token is presented, the engine is asked
+//! to confirm (`WAIT`, `WAITAOF`). If it does not, that is logged and is no error. [`RedisBackend::findings`] says what the
+//! engine's settings promise.
+//!
+//! # Limits
+//!
+//! - Replaced secrets stay, sealed, in the log until it is trimmed: after five quiet seconds if any host watches, and after
+//!   512 changes at the latest. An append-only file has them until it is rewritten.
+//! - A host that was cut off for longer than the lease and the grace, and has got a new secret, stores it late; if another
+//!   one has presented the old token meanwhile, the vendor may have ended the sign-in. No lease can prevent that.
+//! - While a cluster moves a pool's slot to another node, changes of that pool fail with [`VaultError::Unreachable`].
+//! - Who can write to the engine can read and make no secret, but can remove records and put back older ones.
+//! - An id is unique in its pool. Records have no size limit but the engine's of 512 MB.
+//! - The engine's user needs the commands `EVAL`, `EVALSHA` and those of the scripts, `XREAD`, `WAIT`, `WAITAOF`, `INFO` and
+//!   `CONFIG GET`; the last two may be forbidden, and then [a finding](Finding::Unknown) says so.
+
+mod dial;
+mod durable;
+mod engine;
+mod entry;
+mod facts;
+mod fault;
+mod find;
+mod findings;
+mod following;
+mod giving_back;
+mod keys;
+mod lease;
+mod node;
+mod pool;
+mod random;
+mod records;
+mod refresh;
+mod replica;
+mod script;
+mod service;
+mod settings;
+mod snapshots;
+mod stored;
+mod url;
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use super::VaultError;
+use super::fair_lock::FairLock;
+use crate::credential::PoolKey;
+use dial::Dialer;
+use durable::Durable;
+use engine::Engine;
+use keys::Keys;
+use lease::Leased;
+use pool::Pool;
+use settings::Settings;
+use url::Target;
+
+pub use findings::Finding;
+pub use service::RedisFuture;
+pub use settings::RedisBackendBuilder;
+pub use url::InvalidRedisUrl;
+
+/// A backend that keeps sealed secrets in Redis or Valkey; see [the module](self).
+///
+/// A clone is the same backend. It works in a tokio runtime with time and network enabled.
+#[derive(Clone)]
+pub struct RedisBackend(Arc<Inner>);
+
+impl RedisBackend {
+    /// Returns a builder for the engine at [this URL](self#urls).
+    pub fn builder(url: impl Into<String>) -> RedisBackendBuilder {
+        RedisBackendBuilder::new(url.into())
+    }
+
+    /// Returns what a person should know of the engine's settings, as they were when the backend was
+    /// [opened](RedisBackendBuilder::open). Empty if it was only [built](RedisBackendBuilder::build).
+    pub fn findings(&self) -> &[Finding] {
+        self.0.findings.get().map_or(&[], Vec::as_slice)
+    }
+
+    /// Looks at the engine's settings now.
+    ///
+    /// # Errors
+    /// [`VaultError::Unreachable`] if the engine is away, and other errors if it refuses.
+    pub async fn examine(&self) -> Result<Vec<Finding>, VaultError> {
+        self.0.examine().await
+    }
+
+    /// Says that the engine was restored from a backup on purpose. No host then gives it back what it knew before. Call this
+    /// before hosts use the engine again.
+    ///
+    /// # Errors
+    /// [`VaultError::Unreachable`] if the engine is away, and other errors if it refuses. Calling it again is safe.
+    pub async fn restored(&self) -> Result<(), VaultError> {
+        self.0.restored().await
+    }
+}
+
+/// Shows where the engine is, without a name or a password.
+impl fmt::Debug for RedisBackend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedisBackend")
+            .field("engine", &format_args!("{}", self.0.engine.target()))
+            .finish_non_exhaustive()
+    }
+}
+
+/// What all clones share.
+struct Inner {
+    engine: Arc<Engine>,
+    durable: Arc<Durable>,
+    prefix: String,
+    pools_key: String,
+    settings: Settings,
+    pools: Mutex<HashMap<PoolKey, Arc<Pool>>>,
+    /// Those who wait for a lease in this process.
+    lines: FairLock<Leased>,
+    /// The leases that this process holds: their keys and tokens.
+    held: Mutex<HashMap<String, String>>,
+    findings: OnceLock<Vec<Finding>>,
+}
+
+impl Inner {
+    fn new(target: Target, dialer: Dialer, prefix: String, settings: Settings) -> Self {
+        let engine = Arc::new(Engine::new(target, dialer, settings.command));
+        Self {
+            durable: Arc::new(Durable::new(engine.clone())),
+            engine,
+            pools_key: keys::pools(&prefix),
+            prefix,
+            settings,
+            pools: Mutex::default(),
+            lines: FairLock::new(),
+            held: Mutex::default(),
+            findings: OnceLock::new(),
+        }
+    }
+
+    fn pool(&self, key: &PoolKey) -> Arc<Pool> {
+        let mut pools = lock(&self.pools);
+        if let Some(pool) = pools.get(key) {
+            return pool.clone();
+        }
+        let pool = Arc::new(Pool::new(key.clone(), Keys::new(&self.prefix, key)));
+        pools.insert(key.clone(), pool.clone());
+        pool
+    }
+
+    fn held(&self) -> MutexGuard<'_, HashMap<String, String>> {
+        lock(&self.held)
+    }
+}
+
+fn lock<T>(map: &Mutex<T>) -> MutexGuard<'_, T> {
+    // An entry is in it or not.
+    map.lock().unwrap_or_else(PoisonError::into_inner)
+}

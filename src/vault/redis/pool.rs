@@ -1,0 +1,272 @@
+//! One pool: what this process knows of it, and reading it from the engine.
+
+use std::collections::HashMap;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::watch;
+
+use super::Inner;
+use super::entry::{Entry, EntryId};
+use super::keys::Keys;
+use super::replica::{Known, NotNext, Replica};
+use super::script::{LOAD, READ_ON};
+use super::snapshots::Due;
+use super::stored::{Stored, damage};
+use crate::credential::{CredentialId, PoolKey, Record};
+use crate::vault::seal::Sealed;
+use crate::vault::{Changes, Revision, StoredPool, VaultError};
+
+/// How many entries are read at a time. A host that has missed more loads the pool.
+pub(super) const MOST_ENTRIES: usize = 1024;
+
+/// A pool, as far as this process has to do with it.
+pub(super) struct Pool {
+    pub(super) key: PoolKey,
+    pub(super) keys: Keys,
+    copy: Mutex<Copy>,
+    /// Told of each change, if anybody watches.
+    pub(super) changed: watch::Sender<()>,
+    /// Whether a task reads the log as it grows.
+    pub(super) is_followed: AtomicBool,
+}
+
+/// What this process has seen.
+#[derive(Default)]
+pub(super) struct Copy {
+    /// The standings, if no entry of the log was missed since they were loaded.
+    pub(super) replica: Option<Replica>,
+    /// The order of the standings that were given up.
+    order: Vec<CredentialId>,
+    /// The records, which an engine that forgets is given back.
+    pub(super) known: Known,
+    /// The last entry that was seen.
+    pub(super) last: EntryId,
+    /// The entry up to which the stored snapshot goes.
+    pub(super) snapshot: EntryId,
+    /// What tells this pool from one that was restored from a backup on purpose.
+    pub(super) epoch: Option<String>,
+}
+
+/// A pool, as the engine says it is.
+struct Loaded {
+    seen: Seen,
+    last: EntryId,
+    epoch: String,
+    snapshot: EntryId,
+    replica: Replica,
+    records: HashMap<CredentialId, String>,
+}
+
+/// Whether a log still is the one that was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Seen {
+    Same,
+    /// The entry is not there any more, since the log was trimmed.
+    Trimmed,
+    /// The log has other entries in its place, or ends before it.
+    Forgotten,
+}
+
+impl Seen {
+    pub(super) fn said(text: &str) -> Self {
+        match text {
+            "same" => Self::Same,
+            "forgotten" => Self::Forgotten,
+            _ => Self::Trimmed,
+        }
+    }
+}
+
+impl Pool {
+    pub(super) fn new(key: PoolKey, keys: Keys) -> Self {
+        let (changed, _) = watch::channel(());
+        Self { key, keys, copy: Mutex::default(), changed, is_followed: AtomicBool::new(false) }
+    }
+
+    pub(super) fn copy(&self) -> MutexGuard<'_, Copy> {
+        // What is in it is only used if it fits the log, and a record is read before it is shown.
+        self.copy.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Keeps what this process itself has stored.
+    pub(super) fn learn(&self, id: CredentialId, stored: Stored) {
+        let mut copy = self.copy();
+        if copy.known.get(&id).is_none_or(|known| stored.is_newer_than(known)) {
+            copy.known.insert(id, stored);
+        }
+    }
+}
+
+impl Copy {
+    /// Applies entries that were read. Returns whether there was anything new.
+    pub(super) fn feed(&mut self, entries: Vec<Entry>) -> Result<bool, VaultError> {
+        let Some(replica) = &mut self.replica else { return Ok(!entries.is_empty()) };
+        let before = replica.last();
+        for entry in entries {
+            match replica.apply(entry, &mut self.known) {
+                Ok(()) => {}
+                Err(why) => {
+                    self.drop_replica();
+                    return match why {
+                        NotNext::Gap | NotNext::Forgotten => Ok(true),
+                        NotNext::Unread(error) => Err(error),
+                    };
+                }
+            }
+        }
+        self.last = replica.last();
+        Ok(self.last != before)
+    }
+
+    /// Gives the standings up, so that they are loaded. Their order is kept, for accounts that come back.
+    pub(super) fn drop_replica(&mut self) {
+        if let Some(replica) = self.replica.take() {
+            self.order.clone_from(&replica.standings().order);
+        }
+    }
+
+    /// Returns the order as it was last seen.
+    pub(super) fn order(&self) -> &[CredentialId] {
+        self.replica.as_ref().map_or(&self.order, |replica| &replica.standings().order)
+    }
+
+    /// Takes a pool as it was loaded.
+    fn take(&mut self, loaded: &mut Loaded, records: Vec<(CredentialId, Stored)>) {
+        let has_newer =
+            self.replica.as_ref().is_some_and(|replica| replica.last().number > loaded.last.number);
+        if loaded.seen == Seen::Forgotten || !has_newer {
+            let mut known: Known = records.into_iter().collect();
+            for (id, before) in self.known.drain() {
+                // This process has replaced it while the pool was loaded.
+                if known.get(&id).is_some_and(|stored| before.is_newer_than(stored)) {
+                    known.insert(id, before);
+                }
+            }
+            self.known = known;
+            let keeps_ring = loaded.seen == Seen::Same
+                && self.replica.as_ref().is_some_and(|replica| replica.last() == loaded.last);
+            if !keeps_ring {
+                self.replica = Some(std::mem::take(&mut loaded.replica));
+            }
+            self.last = loaded.last;
+        }
+        self.snapshot = loaded.snapshot;
+        if !loaded.epoch.is_empty() {
+            self.epoch = Some(loaded.epoch.clone());
+        }
+    }
+}
+
+impl Inner {
+    /// Reads the whole pool. An engine that has forgotten is first given back what this process has seen.
+    pub(super) async fn load(
+        self: &Arc<Self>,
+        pool: &Arc<Pool>,
+    ) -> Result<StoredPool<Sealed>, VaultError> {
+        let mut loaded = self.read(pool).await?;
+        if self.give_back(pool, loaded.seen, &loaded.epoch, &loaded.records).await? {
+            loaded = self.read(pool).await?;
+        }
+        let mut damaged = Vec::new();
+        let (mut records, mut by_id) = (Vec::new(), HashMap::new());
+        for (id, text) in std::mem::take(&mut loaded.records) {
+            match Stored::must_be(id, text) {
+                Ok((_, record)) if record.metadata.pool != pool.key => {
+                    damaged.push(damage(id, ""));
+                }
+                Ok((stored, record)) => {
+                    records.push((id, stored));
+                    by_id.insert(id, record);
+                }
+                Err(VaultError::Damaged(damage)) => damaged.push(damage),
+                Err(error) => return Err(error),
+            }
+        }
+        let standings = loaded.replica.standings().clone();
+        let revision = loaded.last.revision();
+        pool.copy().take(&mut loaded, records);
+        self.keep_snapshot_if_due(pool, Due::BUSY);
+        let mut credentials: Vec<Record<Sealed>> =
+            standings.order.iter().filter_map(|id| by_id.remove(id)).collect();
+        // One that the order has not got comes last, as a pool does it.
+        credentials.extend(by_id.into_values());
+        Ok(StoredPool::new(credentials, standings, revision, damaged))
+    }
+
+    async fn read(&self, pool: &Pool) -> Result<Loaded, VaultError> {
+        let last = pool.copy().last;
+        let call = LOAD.on(pool.keys.all()).arg(last.to_say());
+        let within = self.engine.within * 10;
+        type Said = (String, String, String, String, Vec<Entry>, HashMap<String, Vec<u8>>);
+        let (seen, last, epoch, snapshot, entries, records): Said =
+            self.engine.run_within(pool.keys.slot(), &call, within).await?;
+        let last = EntryId::said(&last)?;
+        let mut replica = Replica::of_snapshot(&snapshot)?;
+        let snapshot = replica.last();
+        let mut known = Known::new();
+        for entry in entries {
+            match replica.apply(entry, &mut known) {
+                Ok(()) => {}
+                Err(NotNext::Unread(error)) => return Err(error),
+                Err(NotNext::Gap | NotNext::Forgotten) => return Err(has_a_gap(&pool.key)),
+            }
+        }
+        if replica.last() != last {
+            return Err(has_a_gap(&pool.key));
+        }
+        // What is not text can't be read, and is reported as that.
+        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+        let by_id = records.into_iter().filter_map(|(id, bytes)| Some((id.parse().ok()?, text(bytes))));
+        Ok(Loaded { seen: Seen::said(&seen), last, epoch, snapshot, replica, records: by_id.collect() })
+    }
+
+    /// Reads the revision.
+    pub(super) async fn revision(&self, pool: &Pool) -> Result<Revision, VaultError> {
+        let mut get = redis::cmd("GET");
+        get.arg(pool.keys.part("revision"));
+        let last: Option<String> = self.engine.command(pool.keys.slot(), &get).await?;
+        Ok(EntryId::said(&last.unwrap_or_default())?.revision())
+    }
+
+    /// Reads what is new since a revision.
+    pub(super) async fn changes(
+        self: &Arc<Self>,
+        pool: &Arc<Pool>,
+        since: Revision,
+    ) -> Result<Option<Changes<Sealed>>, VaultError> {
+        let last = pool.copy().replica.as_ref().map(Replica::last);
+        let Some(last) = last else {
+            let now = self.revision(pool).await?;
+            return Ok((now == since).then(|| Changes::none(now)));
+        };
+        if !self.read_on(pool, last).await? {
+            return Ok(None);
+        }
+        self.keep_snapshot_if_due(pool, Due::BUSY);
+        let copy = pool.copy();
+        Ok(copy.replica.as_ref().and_then(|replica| replica.changes(since, &copy.known)))
+    }
+
+    /// Reads the log on from an entry. Returns whether all of it was read; if not, the pool must be loaded.
+    pub(super) async fn read_on(&self, pool: &Pool, from: EntryId) -> Result<bool, VaultError> {
+        let call = READ_ON.on(pool.keys.all()).arg(from.to_say()).arg(MOST_ENTRIES);
+        let (seen, last, entries): (String, String, Vec<Entry>) =
+            self.engine.run(pool.keys.slot(), &call).await?;
+        let last = EntryId::said(&last)?;
+        if Seen::said(&seen) != Seen::Same {
+            return Ok(false);
+        }
+        let mut copy = pool.copy();
+        copy.feed(entries)?;
+        Ok(copy.replica.as_ref().is_some_and(|replica| replica.last().number >= last.number))
+    }
+}
+
+fn has_a_gap(pool: &PoolKey) -> VaultError {
+    let words = format!(
+        "the log of pool {pool} has a gap: something else has deleted keys of the vault; restore them, or remove all of the \
+         pool's keys and sign in again"
+    );
+    VaultError::Layer(words.into())
+}

@@ -1,0 +1,112 @@
+//! A record as the engine keeps it: `generation.version:json`.
+//!
+//! The version grows with each change of any part, so that a change of the label and one of the secret at the same time do
+//! not undo each other.
+
+use serde::{Deserialize, Serialize};
+
+use crate::credential::{CredentialId, Generation, Kind, Metadata, Record};
+use crate::vault::seal::Sealed;
+use crate::vault::{Damage, VaultError};
+
+/// A stored record, as text that is only read if it is needed.
+#[derive(Clone)]
+pub(super) struct Stored {
+    text: String,
+    generation: Generation,
+    version: u64,
+}
+
+/// What is written of a record.
+#[derive(Serialize, Deserialize)]
+struct Parts<M, S> {
+    metadata: M,
+    secret: S,
+}
+
+impl Stored {
+    /// Writes a record.
+    pub(super) fn new(record: &Record<Sealed>, version: u64) -> Result<Self, VaultError> {
+        let parts = Parts { metadata: &record.metadata, secret: &record.secret };
+        let json = serde_json::to_string(&parts).map_err(|error| VaultError::Layer(error.into()))?;
+        let generation = record.metadata.generation;
+        Ok(Self { text: format!("{generation}.{version}:{json}"), generation, version })
+    }
+
+    /// Reads the text's head, and the id of its credential, which must be there. Returns no record if the rest can't be read.
+    pub(super) fn read(text: String) -> Option<(CredentialId, Option<Self>)> {
+        match Self::of(text.clone()) {
+            Some((stored, record)) => Some((record.metadata.id, Some(stored))),
+            None => {
+                let (_, json) = text.split_once(':')?;
+                let value: serde_json::Value = serde_json::from_str(json).ok()?;
+                let id = value.get("metadata")?.get("id")?.as_str()?.parse().ok()?;
+                Some((id, None))
+            }
+        }
+    }
+
+    /// Reads a record's text.
+    pub(super) fn of(text: String) -> Option<(Self, Record<Sealed>)> {
+        let (head, json) = text.split_once(':')?;
+        let (generation, version) = head.split_once('.')?;
+        let generation = Generation::new(generation.parse().ok()?);
+        let version = version.parse().ok()?;
+        let Parts { metadata, secret }: Parts<Metadata, Sealed> = serde_json::from_str(json).ok()?;
+        if metadata.generation != generation {
+            return None;
+        }
+        Some((Self { text, generation, version }, Record { metadata, secret }))
+    }
+
+    /// Reads the record of a credential that a request is about.
+    pub(super) fn must_be(id: CredentialId, text: String) -> Result<(Self, Record<Sealed>), VaultError> {
+        let read = Self::of(text.clone()).filter(|(_, record)| record.metadata.id == id);
+        read.ok_or_else(|| VaultError::Damaged(damage(id, &text)))
+    }
+
+    pub(super) fn record(&self) -> Option<Record<Sealed>> {
+        Self::of(self.text.clone()).map(|(_, record)| record)
+    }
+
+    pub(super) fn text(&self) -> &str {
+        &self.text
+    }
+
+    pub(super) fn generation(&self) -> Generation {
+        self.generation
+    }
+
+    pub(super) fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// Returns what a change expects to find.
+    pub(super) fn head(&self) -> String {
+        format!("{}.{}", self.generation, self.version)
+    }
+
+    /// Returns whether it is newer than another record of the same credential.
+    pub(super) fn is_newer_than(&self, other: &Self) -> bool {
+        (self.generation, self.version) > (other.generation, other.version)
+    }
+}
+
+/// Shows nothing of the sealed secret.
+impl std::fmt::Debug for Stored {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Stored").field(&self.head()).finish()
+    }
+}
+
+/// Reports that a stored record can't be read.
+pub(super) fn damage(id: CredentialId, text: &str) -> Damage {
+    let kind = || -> Option<Kind> {
+        let (_, json) = text.split_once(':')?;
+        let value: serde_json::Value = serde_json::from_str(json).ok()?;
+        serde_json::from_value(value.get("metadata")?.get("kind")?.clone()).ok()
+    };
+    let reason = "the engine's record can't be read: update this program if a newer one has written it, or remove \
+                  the account and sign in again";
+    Damage::new(id.to_string(), reason).of(id, kind())
+}

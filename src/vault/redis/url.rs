@@ -1,0 +1,301 @@
+//! The address of an engine, as a URL.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::percent::decoded;
+use crate::secret::SecretString;
+
+/// The port of an engine that names none.
+const PORT: u16 = 6379;
+
+/// The port of a Sentinel that names none.
+const SENTINEL_PORT: u16 = 26379;
+
+/// The text is not the URL of an engine. It is not repeated here, since a password may be in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct InvalidRedisUrl {
+    reason: &'static str,
+}
+
+impl InvalidRedisUrl {
+    fn new(reason: &'static str) -> Self {
+        Self { reason }
+    }
+}
+
+impl fmt::Display for InvalidRedisUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the engine's URL can't be used: {}", self.reason)
+    }
+}
+
+impl std::error::Error for InvalidRedisUrl {}
+
+/// A host and a port.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub(super) struct Address {
+    pub(super) host: Arc<str>,
+    pub(super) port: u16,
+}
+
+impl Address {
+    pub(super) fn new(host: impl Into<Arc<str>>, port: u16) -> Self {
+        Self { host: host.into(), port }
+    }
+
+    /// Reads `host`, `host:port`, `[::1]` or `[::1]:port`.
+    fn parse(text: &str, default: u16) -> Result<Self, InvalidRedisUrl> {
+        let (host, port) = match text.strip_prefix('[') {
+            Some(rest) => {
+                let (host, port) = rest
+                    .split_once(']')
+                    .ok_or_else(|| InvalidRedisUrl::new("an IPv6 address has no closing bracket"))?;
+                (host, port.strip_prefix(':'))
+            }
+            None => match text.split_once(':') {
+                Some((host, port)) => (host, Some(port)),
+                None => (text, None),
+            },
+        };
+        if host.is_empty() {
+            return Err(InvalidRedisUrl::new("it names no host"));
+        }
+        let port = match port {
+            None | Some("") => default,
+            Some(port) => port
+                .parse()
+                .map_err(|_| InvalidRedisUrl::new("a port is not a number from 1 to 65535"))?,
+        };
+        Ok(Self::new(host, port))
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.host.contains(':') {
+            true => write!(f, "[{}]:{}", self.host, self.port),
+            false => write!(f, "{}:{}", self.host, self.port),
+        }
+    }
+}
+
+impl fmt::Debug for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// How the engine is set up, and where it is found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Topology {
+    /// One primary, with or without replicas.
+    Alone(Address),
+    /// Sentinels, which know the primary of a service.
+    Sentinel { sentinels: Vec<Address>, service: Arc<str> },
+    /// Some nodes of a cluster.
+    Cluster(Vec<Address>),
+}
+
+/// A name and a password.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Login {
+    pub(super) user: Option<String>,
+    pub(super) password: Option<SecretString>,
+}
+
+/// A URL's parts. `Debug` shows no password.
+#[derive(Clone, Debug)]
+pub(super) struct Target {
+    pub(super) topology: Topology,
+    pub(super) tls: bool,
+    pub(super) login: Login,
+    pub(super) sentinel_login: Login,
+    pub(super) database: u32,
+}
+
+impl Target {
+    /// Reads a URL.
+    pub(super) fn parse(url: &str) -> Result<Self, InvalidRedisUrl> {
+        let (scheme, rest) = url
+            .split_once("://")
+            .ok_or_else(|| InvalidRedisUrl::new("it has no scheme, such as redis://"))?;
+        let scheme = scheme.to_ascii_lowercase();
+        let (base, is_sentinel) = match scheme.strip_suffix("+sentinel") {
+            Some(base) => (base, true),
+            None => (scheme.as_str(), false),
+        };
+        let tls = match base {
+            "redis" | "valkey" => false,
+            "rediss" | "valkeys" => true,
+            _ => {
+                return Err(InvalidRedisUrl::new(
+                    "its scheme must be redis, rediss, valkey or valkeys, with +sentinel if it names Sentinels",
+                ));
+            }
+        };
+        let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
+        // A password that was not escaped may have a slash in it, but not the hosts after the last `@`.
+        let (login, rest) = match rest.rsplit_once('@') {
+            Some((login, rest)) => (login_of(login), rest),
+            None => (Login::default(), rest),
+        };
+        let (hosts, path) = rest.split_once('/').unwrap_or((rest, ""));
+        let default_port = if is_sentinel { SENTINEL_PORT } else { PORT };
+        let hosts: Vec<_> =
+            hosts.split(',').map(|host| Address::parse(host, default_port)).collect::<Result<_, _>>()?;
+        let options = Options::parse(query)?;
+        let mut parts = path.split('/').filter(|part| !part.is_empty());
+        let topology = if is_sentinel {
+            let service = parts.next().map(decoded).ok_or_else(|| {
+                InvalidRedisUrl::new(
+                    "it names no service after the Sentinels, as in redis+sentinel://host/service",
+                )
+            })?;
+            Topology::Sentinel { sentinels: hosts, service: service.into() }
+        } else if options.cluster {
+            Topology::Cluster(hosts)
+        } else {
+            let [one] = &hosts[..] else {
+                return Err(InvalidRedisUrl::new(
+                    "several hosts are a cluster (add ?cluster=true) or Sentinels (redis+sentinel://)",
+                ));
+            };
+            Topology::Alone(one.clone())
+        };
+        let database = parts.next().map_or(Ok(0), str::parse);
+        let database = database.map_err(|_| InvalidRedisUrl::new("its database is not a number"))?;
+        if parts.next().is_some() {
+            return Err(InvalidRedisUrl::new("its path has too many parts"));
+        }
+        let target = Self { topology, tls, login, sentinel_login: options.sentinel_login, database };
+        target.check().map(|()| target)
+    }
+
+    /// Checks that the parts go together.
+    pub(super) fn check(&self) -> Result<(), InvalidRedisUrl> {
+        match self.topology {
+            Topology::Cluster(_) if self.database != 0 => {
+                Err(InvalidRedisUrl::new("a cluster has only the database 0"))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Shows what a person needs to know which engine it is: no name, no password.
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let list = |addresses: &[Address]| {
+            let shown: Vec<_> = addresses.iter().map(Address::to_string).collect();
+            shown.join(",")
+        };
+        match &self.topology {
+            Topology::Alone(address) => write!(f, "{address}"),
+            Topology::Sentinel { sentinels, service } => {
+                write!(f, "the service {service:?} of the Sentinels {}", list(sentinels))
+            }
+            Topology::Cluster(nodes) => write!(f, "the cluster of {}", list(nodes)),
+        }
+    }
+}
+
+/// The options after the question mark.
+#[derive(Default)]
+struct Options {
+    cluster: bool,
+    sentinel_login: Login,
+}
+
+impl Options {
+    fn parse(query: &str) -> Result<Self, InvalidRedisUrl> {
+        let mut options = Self::default();
+        for option in query.split('&').filter(|option| !option.is_empty()) {
+            let (name, value) = option.split_once('=').unwrap_or((option, ""));
+            match name {
+                "cluster" => {
+                    options.cluster = value
+                        .parse()
+                        .map_err(|_| InvalidRedisUrl::new("the option cluster is true or false"))?;
+                }
+                "sentinel_username" => options.sentinel_login.user = Some(decoded(value)),
+                "sentinel_password" => {
+                    options.sentinel_login.password = Some(decoded(value).into());
+                }
+                _ => {
+                    return Err(InvalidRedisUrl::new(
+                        "its options are cluster, sentinel_username and sentinel_password",
+                    ));
+                }
+            }
+        }
+        Ok(options)
+    }
+}
+
+fn login_of(text: &str) -> Login {
+    let (user, password) = match text.split_once(':') {
+        Some((user, password)) => (user, Some(SecretString::from(decoded(password)))),
+        None => (text, None),
+    };
+    Login { user: (!user.is_empty()).then(|| decoded(user)), password }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_says_where_the_engine_is_and_how_it_is_set_up() {
+        let of = |url: &str| Target::parse(url).unwrap();
+        let local = |port| Address::new("localhost", port);
+        let plain = of("redis://localhost");
+        assert_eq!(
+            (plain.topology, plain.tls, plain.database),
+            (Topology::Alone(local(6379)), false, 0)
+        );
+        let full = of("valkeys://me:p%40ss@localhost:7000/3");
+        assert_eq!((full.topology, full.tls, full.database), (Topology::Alone(local(7000)), true, 3));
+        assert_eq!(full.login.user.as_deref(), Some("me"));
+        assert_eq!(full.login.password.unwrap().expose(), "p@ss");
+        let six = of("redis://:secret@[::1]:7001").topology;
+        assert_eq!(six, Topology::Alone(Address::new("::1", 7001)));
+        let cluster = of("redis://a:1,b:2?cluster=true").topology;
+        assert_eq!(cluster, Topology::Cluster(vec![Address::new("a", 1), Address::new("b", 2)]));
+        let sentinel = of("redis+sentinel://:pw@a,b:2/main/4?sentinel_password=other");
+        let sentinels = vec![Address::new("a", 26379), Address::new("b", 2)];
+        assert_eq!(sentinel.topology, Topology::Sentinel { sentinels, service: "main".into() });
+        assert_eq!(sentinel.database, 4);
+        assert_eq!(sentinel.sentinel_login.password.unwrap().expose(), "other");
+    }
+
+    #[test]
+    fn what_is_no_url_of_an_engine_is_refused_without_its_password() {
+        for url in [
+            "",
+            "localhost:6379",
+            "http://:hunter2@localhost",
+            "redis://:hunter2@",
+            "redis://:hunter2@a:port",
+            "redis://:hunter2@a,b",
+            "redis://:hunter2@a/x",
+            "redis://:hunter2@a/1/2",
+            "redis://:hunter2@a/1?cluster=true",
+            "redis://:hunter2@a?cluster=hunter2",
+            "redis://:hunter2@a?hunter2=1",
+            "redis+sentinel://:hunter2@a",
+            "redis://:hunter2@[::1",
+        ] {
+            let error = Target::parse(url).unwrap_err();
+            assert!(!format!("{error} {error:?}").contains("hunter2"), "{url}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_target_shows_no_password() {
+        let target = Target::parse("redis://me:hunter2@a?sentinel_password=hunter2").unwrap();
+        let shown = format!("{target} {target:?}");
+        assert!(shown.contains("a:6379") && !shown.contains("hunter2"), "{shown}");
+    }
+}

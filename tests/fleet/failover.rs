@@ -1,0 +1,189 @@
+//! Engines of several nodes: Sentinels and clusters say which one to ask, also after one has died.
+
+use std::fs;
+use std::net::TcpListener;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use tempfile::TempDir;
+use tokio::time::{sleep, timeout};
+use tower_credentials::vault::key::VaultKey;
+use tower_credentials::vault::redis::RedisBackend;
+use tower_credentials::vault::{VaultError, VaultExt};
+use tower_credentials::{Credential, Generation, PoolKey, Secret};
+
+use crate::hosts::{notices_until, once_it_is_back};
+use crate::server::{self, Server, sealed};
+use crate::vault_contract::{account, cooled, order, pool, put_all, token};
+
+const SOON: Duration = Duration::from_secs(60);
+
+/// A Sentinel of the service `main`, which ends with the test.
+struct Sentinel {
+    child: Child,
+    port: u16,
+    _directory: TempDir,
+}
+
+impl Sentinel {
+    fn of(server: &Server) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let file = directory.path().join("sentinel.conf");
+        let text = format!(
+            "port {port}\nbind 127.0.0.1\ndir {}\nsentinel monitor main 127.0.0.1 {} 1\n\
+             sentinel down-after-milliseconds main 500\nsentinel failover-timeout main 5000\n",
+            directory.path().display(),
+            server.port(),
+        );
+        fs::write(&file, text).unwrap();
+        let mut command = Command::new(server::program());
+        command.arg(&file).arg("--sentinel").stdout(Stdio::null());
+        Self { child: command.spawn().unwrap(), port, _directory: directory }
+    }
+
+    /// Returns a URL, whose first Sentinel is not there.
+    fn url(&self, service: &str) -> String {
+        format!("redis+sentinel://127.0.0.1:1,127.0.0.1:{}/{service}", self.port)
+    }
+}
+
+impl Drop for Sentinel {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A primary and its replica, which has all that the primary has.
+async fn primary_and_replica() -> Option<[Server; 2]> {
+    let primary = Server::start(&[])?;
+    let replica = Server::start(&["--replicaof", "127.0.0.1", &primary.port().to_string()])?;
+    // The engine tells nobody when a replica is up to date.
+    while !replica.tell::<String>(&["INFO", "replication"]).contains("master_link_status:up") {
+        sleep(Duration::from_millis(10)).await;
+    }
+    Some([primary, replica])
+}
+
+#[tokio::test]
+async fn sentinels_name_the_primary_and_after_its_death_the_next_one() {
+    let Some([primary, replica]) = primary_and_replica().await else { return };
+    let sentinel = Sentinel::of(&primary);
+    let open = async |service: &str| RedisBackend::builder(sentinel.url(service)).open().await;
+    // Until the Sentinel listens, it is away.
+    let backend = once_it_is_back(async || open("main").await).await.unwrap();
+    let vault = sealed(backend, &VaultKey::generate());
+    let [a] = put_all(&vault, ["a"]).await;
+    vault.replace_secret(&pool(), a, Generation::FIRST, Secret::api_key("new")).await.unwrap();
+    let error = open("other").await.unwrap_err().to_string();
+    assert!(error.contains("no service \"other\""), "{error}");
+
+    // The Sentinel has to know the replica before the primary dies.
+    let sentinels = redis::Client::open(format!("redis://127.0.0.1:{}", sentinel.port)).unwrap();
+    let mut ask = sentinels.get_connection().unwrap();
+    let knows = |ask: &mut redis::Connection| {
+        let replicas: Vec<redis::Value> =
+            redis::cmd("SENTINEL").arg("REPLICAS").arg("main").query(ask).unwrap();
+        !replicas.is_empty()
+    };
+    while !knows(&mut ask) {
+        sleep(Duration::from_millis(50)).await;
+    }
+    let mut watch = vault.watch(pool()).await.unwrap().unwrap();
+    let known = vault.load_pool(pool()).await.unwrap().revision;
+    primary.kill();
+    let record = async || vault.record(pool(), vec![cooled(a, 5_000, 1, false)]).await;
+    timeout(SOON, once_it_is_back(record)).await.expect("no other primary").unwrap();
+    assert!(replica.tell::<String>(&["INFO", "replication"]).contains("role:master"));
+    assert_eq!(token(&vault, a).await, "new");
+    notices_until(&mut watch, async || vault.revision(pool()).await.unwrap() != known).await;
+}
+
+#[tokio::test]
+async fn a_replica_takes_no_change_and_a_primary_waits_for_it_but_not_forever() {
+    let Some([primary, replica]) = primary_and_replica().await else { return };
+    let open =
+        async |server: &Server| sealed(server.builder().open().await.unwrap(), &VaultKey::generate());
+    let vault = open(&primary).await;
+    put_all(&vault, ["a"]).await;
+    let name = "tower-credentials:{example/default}:records";
+    assert_eq!(replica.tell::<u64>(&["HLEN", name]), 1, "it is there when the response is");
+
+    let refused = open(&replica).await.put(account("b")).await.unwrap_err();
+    assert!(matches!(refused, VaultError::Unreachable(_)), "{refused:?}");
+    assert!(refused.to_string().contains("primary"), "{refused}");
+
+    replica.signal("-STOP");
+    let put = timeout(SOON, vault.put(account("c"))).await;
+    replica.signal("-CONT");
+    put.expect("it waits forever").expect("the change is made");
+    assert_eq!(order(&vault).await, ["a", "c"]);
+}
+
+#[tokio::test]
+async fn a_cluster_sends_each_pool_to_the_node_that_has_it() {
+    let options = ["--cluster-enabled", "yes", "--cluster-announce-ip", "127.0.0.1"];
+    let Some(one) = Server::start(&options) else { return };
+    let Some(other) = Server::start(&options) else { return };
+    one.tell::<()>(&["CLUSTER", "ADDSLOTSRANGE", "0", "8191"]);
+    other.tell::<()>(&["CLUSTER", "ADDSLOTSRANGE", "8192", "16383"]);
+    one.tell::<()>(&["CLUSTER", "MEET", "127.0.0.1", &other.port().to_string()]);
+    for node in [&one, &other] {
+        while !node.tell::<String>(&["CLUSTER", "INFO"]).contains("cluster_state:ok") {
+            sleep(Duration::from_millis(10)).await;
+        }
+    }
+    let backend = one.builder().cluster(true).open().await.unwrap();
+    let vault = sealed(backend, &VaultKey::generate());
+    for number in 0..16 {
+        let pool = PoolKey::new(format!("example-{number}"));
+        let id = vault.put(Credential::new(pool.clone(), "a", Secret::api_key("k"))).await.unwrap().id;
+        let lease = vault.lease_refresh(&pool, id).await.unwrap();
+        let begun = vault.begin_refresh(&pool, id, Generation::FIRST).await.unwrap();
+        assert!(begun.present_within.is_some());
+        vault.replace_secret(&pool, id, Generation::FIRST, Secret::api_key("new")).await.unwrap();
+        drop(lease);
+        let mut watch = vault.watch(pool.clone()).await.unwrap().unwrap();
+        let known = vault.load_pool(pool.clone()).await.unwrap().revision;
+        vault.record(pool.clone(), vec![cooled(id, 5_000, 1, false)]).await.unwrap();
+        notices_until(&mut watch, async || {
+            vault.changes(pool.clone(), known).await.unwrap().is_some_and(|new| new.revision != known)
+        })
+        .await;
+    }
+    assert_eq!(vault.list().await.unwrap().credentials.len(), 16);
+    for node in [&one, &other] {
+        assert!(node.tell::<u64>(&["DBSIZE"]) > 0, "a node has nothing");
+    }
+}
+
+#[tokio::test]
+async fn a_node_that_takes_over_in_a_cluster_is_found_although_the_url_names_only_the_dead_one() {
+    let options = ["--cluster-enabled", "yes", "--cluster-announce-ip", "127.0.0.1"];
+    let Some(primary) = Server::start(&options) else { return };
+    let Some(replica) = Server::start(&options) else { return };
+    primary.tell::<()>(&["CLUSTER", "ADDSLOTSRANGE", "0", "16383"]);
+    primary.tell::<()>(&["CLUSTER", "MEET", "127.0.0.1", &replica.port().to_string()]);
+    let name = primary.tell::<String>(&["CLUSTER", "MYID"]);
+    // The nodes tell nobody when they have met, or one is up to date.
+    while !replica.tell::<String>(&["CLUSTER", "NODES"]).contains(&name) {
+        sleep(Duration::from_millis(10)).await;
+    }
+    replica.tell::<()>(&["CLUSTER", "REPLICATE", &name]);
+    while !replica.tell::<String>(&["INFO", "replication"]).contains("master_link_status:up") {
+        sleep(Duration::from_millis(10)).await;
+    }
+    let slots = || primary.tell::<Vec<Vec<redis::Value>>>(&["CLUSTER", "SLOTS"]);
+    while slots()[0].len() < 4 {
+        sleep(Duration::from_millis(10)).await;
+    }
+    let vault = sealed(primary.builder().cluster(true).open().await.unwrap(), &VaultKey::generate());
+    let [a] = put_all(&vault, ["a"]).await;
+    primary.kill();
+    replica.tell::<()>(&["CLUSTER", "FAILOVER", "TAKEOVER"]);
+    let load = async || vault.load_pool(pool()).await;
+    timeout(SOON, once_it_is_back(load)).await.expect("no other node").unwrap();
+    vault.replace_secret(&pool(), a, Generation::FIRST, Secret::api_key("new")).await.unwrap();
+    assert_eq!(token(&vault, a).await, "new");
+}

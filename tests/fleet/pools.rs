@@ -1,0 +1,120 @@
+//! Pools of several hosts renew one token between them.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::time::timeout;
+use tower_credentials::provider::GenericProvider;
+use tower_credentials::vault::VaultExt;
+use tower_credentials::vault::redis::RedisBackend;
+use tower_credentials::vault::seal::Seal;
+use tower_credentials::{
+    BoxError, Credential, Generation, OAuthTokens, Pool, RefreshError, Refresher, Secret,
+};
+
+use crate::hosts::{hosts, once_it_is_back};
+use crate::server::Server;
+use crate::vault_contract::pool;
+
+const SOON: Duration = Duration::from_secs(60);
+
+/// A token endpoint whose refresh tokens work once.
+#[derive(Clone, Default)]
+struct Endpoint(Arc<Mutex<Vec<String>>>);
+
+impl Endpoint {
+    /// Exchanges tokens, each of which takes as long as `meanwhile`.
+    fn refresher<F>(&self, meanwhile: impl Fn() -> F + Clone + Send + Sync + 'static) -> Refresher
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let endpoint = self.clone();
+        Refresher::new(move |credential: Credential| {
+            let presented = credential.secret.refresh_token().unwrap().expose().to_owned();
+            let (endpoint, meanwhile) = (endpoint.clone(), meanwhile.clone());
+            async move {
+                let number = {
+                    let mut known = endpoint.0.lock().unwrap();
+                    if known.contains(&presented) {
+                        return Err(RefreshError::Rejected { reason: format!("{presented} again") });
+                    }
+                    known.push(presented);
+                    known.len()
+                };
+                meanwhile().await;
+                Ok(Secret::from(tokens(number)))
+            }
+        })
+    }
+
+    fn presented(&self) -> Vec<String> {
+        self.0.lock().unwrap().clone()
+    }
+}
+
+fn tokens(number: usize) -> OAuthTokens {
+    OAuthTokens::new(format!("access-{number}")).refresh(format!("refresh-{number}"))
+}
+
+async fn open(vault: &Seal<RedisBackend>) -> Result<Pool, BoxError> {
+    let provider = GenericProvider::bearer("example").origin("https://api.example.com")?;
+    Ok(Pool::builder(provider, vault.clone()).open().await?)
+}
+
+#[tokio::test]
+async fn of_many_hosts_that_renew_a_token_at_once_one_presents_it() {
+    let Some(server) = Server::start(&[]) else { return };
+    let hosts: [_; 8] = hosts(&server).await;
+    let account = Credential::new(pool(), "a", tokens(0));
+    let id = hosts[0].put(account).await.unwrap().id;
+    let endpoint = Endpoint::default();
+    let refresher = endpoint.refresher(async || tokio::time::sleep(Duration::from_millis(300)).await);
+    let mut pools = Vec::new();
+    for host in &hosts {
+        pools.push(open(host).await.unwrap());
+    }
+    let renewals: Vec<_> = pools
+        .into_iter()
+        .map(|pool| {
+            let refresher = refresher.clone();
+            tokio::spawn(async move { (pool.renew(id, refresher).await, pool) })
+        })
+        .collect();
+    for renewal in renewals {
+        let (renewed, _pool) = timeout(SOON, renewal).await.expect("one hangs").unwrap();
+        assert!(renewed.unwrap());
+    }
+    assert_eq!(endpoint.presented(), ["refresh-0"]);
+    let stored = hosts[7].get(&pool(), id).await.unwrap();
+    assert_eq!(stored.metadata.generation, Generation::new(2));
+    assert_eq!(stored.secret.token().expose(), "access-1");
+}
+
+#[tokio::test]
+async fn a_token_that_comes_while_the_engine_is_away_is_stored_when_it_is_back() {
+    let Some(server) = Server::start(&[]) else { return };
+    let server = Arc::new(server);
+    let [one, other] = hosts(&server).await;
+    let id = one.put(Credential::new(pool(), "a", tokens(0))).await.unwrap().id;
+    let endpoint = Endpoint::default();
+    let killed = server.clone();
+    let refresher = endpoint.refresher(move || {
+        let server = killed.clone();
+        async move { server.kill() }
+    });
+    let pools = [open(&one).await.unwrap(), open(&other).await.unwrap()];
+    let renewed = timeout(SOON, pools[0].renew(id, refresher)).await.expect("it hangs");
+    assert!(!matches!(renewed, Ok(true)), "it is stored before anybody uses it: {renewed:?}");
+    server.start_again();
+    let is_stored = async || {
+        let stored = once_it_is_back(async || other.get(&pool(), id).await).await.unwrap();
+        stored.metadata.generation == Generation::new(2)
+    };
+    let stored = async {
+        while !is_stored().await {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    timeout(SOON, stored).await.expect("the new token is lost");
+    assert_eq!(endpoint.presented(), ["refresh-0"]);
+}
