@@ -27,30 +27,28 @@ impl Standings {
     /// moves the credential. Returns what it has touched, for a vault that says what is new.
     pub fn merge(&mut self, outcome: &Outcome) -> Touched {
         let Outcome { id, change } = outcome;
-        let mut touched = Touched { standings: vec![*id], ..Touched::default() };
         self.credentials.entry(*id).or_default().merge(change);
-        let sharing: HashSet<_> = match change.is_of_quota() {
-            true => self.sharing(*id).collect(),
-            false => HashSet::new(),
-        };
+        let sharing = if change.is_of_quota() { self.sharing(*id).collect() } else { Vec::new() };
         for other in &sharing {
             self.credentials.entry(*other).or_default().merge_of_quota(change);
         }
-        touched.standings.extend(&sharing);
+        let mut touched = Touched { id: *id, sharing, is_to_back: false, is_reordered: false };
         match change {
             Change::CooledDown { to_back: true, .. } => {
-                if !sharing.is_empty() {
+                touched.is_to_back = true;
+                if !touched.sharing.is_empty() {
+                    let sharing: HashSet<_> = touched.sharing.drain(..).collect();
                     self.order.sort_by_key(|other| sharing.contains(other));
-                    touched.to_back.extend(self.order.iter().filter(|other| sharing.contains(*other)));
+                    touched.sharing =
+                        self.order.iter().copied().filter(|id| sharing.contains(id)).collect();
                 }
                 insert(&mut self.order, *id, usize::MAX);
-                touched.to_back.push(*id);
             }
             Change::Reset => {
-                let is_moved = |other: &&CredentialId| *other == id || sharing.contains(other);
+                touched.is_reordered = true;
+                let is_moved = |other: &&CredentialId| *other == id || touched.sharing.contains(*other);
                 let moved: Vec<_> = self.preferred.iter().filter(is_moved).copied().collect();
                 moved.into_iter().for_each(|id| self.put_back(id));
-                touched.is_reordered = true;
             }
             _ => {}
         }
@@ -121,24 +119,23 @@ impl Standings {
 }
 
 /// What an outcome has touched in a pool's standings.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Touched {
-    /// The credentials whose standing may have changed.
-    pub standings: Vec<CredentialId>,
-    /// The credentials that have moved to the back, one after the other.
-    pub to_back: Vec<CredentialId>,
+    /// The outcome's credential, whose standing may have changed.
+    pub id: CredentialId,
+    /// The others whose standing may have changed, since they share its quota.
+    pub sharing: Vec<CredentialId>,
+    /// Whether all these have moved to the back: those that share, one after the other, and then the credential itself.
+    pub is_to_back: bool,
     /// Whether the order has changed otherwise.
     pub is_reordered: bool,
 }
 
 impl Touched {
-    /// Adds what a later outcome has touched.
-    #[cfg(any(feature = "file", feature = "redis"))]
-    pub(crate) fn add(&mut self, later: Self) {
-        self.standings.extend(later.standings);
-        self.to_back.extend(later.to_back);
-        self.is_reordered |= later.is_reordered;
+    /// Returns the credentials whose standing may have changed; the outcome's own is the last.
+    pub fn standings(&self) -> impl Iterator<Item = CredentialId> {
+        self.sharing.iter().copied().chain([self.id])
     }
 }
 

@@ -8,12 +8,12 @@ use crate::credential::CredentialId;
 use crate::standing::{Standings, Touched};
 
 /// How many changes are kept.
-const KEPT: usize = 1024;
+const KEPT: usize = 256;
 
 /// One change.
 #[derive(Clone, Debug)]
 pub(crate) enum Step {
-    /// Outcomes were merged.
+    /// An outcome was merged.
     Merged(Touched),
     /// A record was added.
     Added(CredentialId),
@@ -42,11 +42,13 @@ pub(crate) struct News {
 }
 
 impl RecentChanges {
-    /// Adds a change that was made to the pool at this revision.
+    /// Adds a change that was made to the pool at this revision. Several may lead to the same next revision.
     pub(crate) fn push(&mut self, before: Revision, step: Step) {
         if self.steps.len() == KEPT {
             self.steps.pop_front();
         }
+        // Once for all changes.
+        self.steps.reserve_exact(KEPT - self.steps.len());
         self.steps.push_back((before, step));
     }
 
@@ -62,7 +64,13 @@ impl RecentChanges {
         if since == now {
             return Some(news);
         }
-        let first = self.steps.iter().rposition(|(before, _)| *before == since)?;
+        let is_later = |(before, _): &(Revision, Step)| *before != since;
+        let last = self.steps.iter().rposition(|step| !is_later(step))?;
+        let first = self.steps.range(..last).rposition(is_later).map_or(0, |earlier| earlier + 1);
+        // The first ones of this revision may have been dropped.
+        if first == 0 && self.steps.len() == KEPT {
+            return None;
+        }
         self.steps.range(first..).for_each(|(_, step)| news.add(step));
         Some(news)
     }
@@ -72,8 +80,10 @@ impl News {
     fn add(&mut self, step: &Step) {
         match step {
             Step::Merged(touched) => {
-                self.standings.extend(&touched.standings);
-                self.to_back.extend(&touched.to_back);
+                self.standings.extend(touched.standings());
+                if touched.is_to_back {
+                    self.to_back.extend(touched.standings());
+                }
                 self.is_reordered |= touched.is_reordered;
             }
             Step::Added(id) => {

@@ -361,7 +361,7 @@ impl Pool {
     fn apply(&mut self, line: Line) {
         let before = self.revision();
         match self.state.apply(line) {
-            Some(step) => self.recent.push(before, step),
+            Some(steps) => steps.into_iter().for_each(|step| self.recent.push(before, step)),
             None => self.recent = RecentChanges::default(),
         }
     }

@@ -6,7 +6,7 @@ use super::entry::{Entry, EntryId, Event};
 use super::fault::not_understood;
 use super::stored::Stored;
 use crate::credential::CredentialId;
-use crate::standing::{Standings, Touched};
+use crate::standing::Standings;
 use crate::vault::recent::{RecentChanges, Step};
 use crate::vault::seal::Sealed;
 use crate::vault::{Changes, Revision, VaultError};
@@ -69,18 +69,20 @@ impl Replica {
         if id.number != self.last.number + 1 {
             return Err(NotNext::Gap);
         }
-        let step = self.step(entry.event().map_err(NotNext::Unread)?, known);
-        self.recent.push(self.last.revision(), step);
+        let before = self.last.revision();
+        for step in self.steps(entry.event().map_err(NotNext::Unread)?, known) {
+            self.recent.push(before, step);
+        }
         self.last = id;
         Ok(())
     }
 
-    fn step(&mut self, event: Event, known: &mut Known) -> Step {
-        match event {
+    /// Applies what an entry says, and returns the changes that this makes.
+    fn steps(&mut self, event: Event, known: &mut Known) -> Vec<Step> {
+        vec![match event {
             Event::Outcomes(outcomes) => {
-                let mut touched = Touched::default();
-                outcomes.iter().for_each(|outcome| touched.add(self.standings.merge(outcome)));
-                Step::Merged(touched)
+                let merge = |outcome| Step::Merged(self.standings.merge(outcome));
+                return outcomes.iter().map(merge).collect();
             }
             Event::Added(id, stored) => {
                 if !self.standings.order.contains(&id) {
@@ -102,7 +104,7 @@ impl Replica {
                 known.remove(&id);
                 Step::Removed(id)
             }
-        }
+        }]
     }
 
     /// Returns what has changed since a revision; `None` if that is not known, or a changed record can't be read.

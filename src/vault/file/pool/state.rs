@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::credential::{CredentialId, Kind, PoolKey};
-use crate::standing::{Standings, Touched};
+use crate::standing::{Outcome, Standings};
 use crate::vault::file::log::{Entry, FORMAT, Line, Snapshot};
 use crate::vault::recent::Step;
 
@@ -47,8 +47,8 @@ impl State {
         Line { sequence: self.sequence, entry: Entry::Snapshot(snapshot) }
     }
 
-    /// Applies a line. Returns the change that it makes; `None` for a snapshot, which says the whole state.
-    pub(in crate::vault::file) fn apply(&mut self, line: Line) -> Option<Step> {
+    /// Applies a line. Returns the changes that it makes; `None` for a snapshot, which says the whole state.
+    pub(in crate::vault::file) fn apply(&mut self, line: Line) -> Option<Vec<Step>> {
         self.sequence = line.sequence;
         let step = match line.entry {
             Entry::Snapshot(snapshot) => {
@@ -61,12 +61,13 @@ impl State {
                 return None;
             }
             Entry::Outcomes(outcomes) => {
-                let mut touched = Touched::default();
-                for outcome in &outcomes {
-                    touched.is_reordered |= self.admit(outcome.id, Member::default());
-                    touched.add(self.standings.merge(outcome));
-                }
-                Step::Merged(touched)
+                let merge = |outcome: &Outcome| {
+                    let is_new = self.admit(outcome.id, Member::default());
+                    let mut touched = self.standings.merge(outcome);
+                    touched.is_reordered |= is_new;
+                    Step::Merged(touched)
+                };
+                return Some(outcomes.iter().map(merge).collect());
             }
             Entry::Member { id, label, kind } => {
                 match self.admit(id, Member { label: Some(label), kind }) {
@@ -87,7 +88,7 @@ impl State {
             }
             Entry::Touched(id) => Step::Record(id),
         };
-        Some(step)
+        Some(vec![step])
     }
 
     /// Makes it a member if it is not one: the line that made it one may be damaged. Returns whether it was none.
