@@ -11,9 +11,11 @@ mod place;
 mod thorough;
 mod vault_contract;
 
+mod conformance;
 mod damaged_accounts;
 mod damaged_key_files;
 mod history;
+mod hosts;
 mod key_changes;
 mod three_records;
 mod unusable_secrets;

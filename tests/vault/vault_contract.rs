@@ -1,0 +1,6 @@
+//! What the tests of the vaults put into them.
+
+pub(crate) use tower_credentials::conformance::every_promise;
+pub(crate) use tower_credentials::conformance::fixtures::{
+    PLANTED, account, cooled, order, poll_once, pool, put_all, token, until,
+};
