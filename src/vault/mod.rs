@@ -11,7 +11,7 @@
 //!
 //! The module `conformance` (feature `conformance`) says what a backend owes, and makes a test of each promise for a backend
 //! of your own. A `match` over requests must end in an arm for those that it does not support, since later versions may add
-//! some.
+//! some. The example `sqlite_backend` is a whole backend.
 //!
 //! The smallest backend that a pool can use is a fixed list:
 //!
