@@ -167,6 +167,7 @@
 //! | `reqwest-middleware` | no | The layers as a middleware for reqwest-middleware. Implies `reqwest`. |
 //! | `follow-redirect` | no | `redirect`: a policy for tower-http's `FollowRedirect`. |
 //! | `metrics` | no | `metrics`: a pool's counters and gauges, through the crate `metrics`. |
+//! | `conformance` | no | `conformance`: tests of what a vault promises, for a backend of your own. Implies `seal`. |
 //! | `cli` | no | The program `credentials`. Implies `backup`, `discovery`, `hyper`, `migrate`, `serve`, `setup`, `tls` and `tui`. |
 //! | `tui` | no | `credentials tui`: the accounts on the screen of a terminal, live. |
 //! | `serve` | no | `credentials exec` and `credentials serve`: one address at which tools find all accounts. |
@@ -182,6 +183,9 @@ mod body;
 #[cfg(any(feature = "oauth", feature = "migrate"))]
 mod claims;
 mod clock;
+#[cfg(feature = "conformance")]
+#[cfg_attr(docsrs, doc(cfg(feature = "conformance")))]
+pub mod conformance;
 #[cfg(any(feature = "hyper", feature = "tls"))]
 #[cfg_attr(docsrs, doc(cfg(any(feature = "hyper", feature = "tls"))))]
 pub mod connect;
@@ -306,6 +310,7 @@ mod guides {
     #[doc = include_str!("../specs/guides/provider.md")]
     struct Provider;
 
+    #[cfg(feature = "conformance")]
     #[doc = include_str!("../specs/guides/vault.md")]
     struct Vault;
 

@@ -391,7 +391,10 @@ pub(crate) async fn replace_as_it_came(
     call!(vault, request, VaultResponse::Replaced(replaced) => replaced).await
 }
 
-async fn call<V: Vault>(mut vault: V, request: VaultRequest) -> Result<VaultResponse, VaultError> {
+pub(crate) async fn call<V: Vault>(
+    mut vault: V,
+    request: VaultRequest,
+) -> Result<VaultResponse, VaultError> {
     poll_fn(|cx| vault.poll_ready(cx)).await.map_err(failed)?;
     vault.call(request).await.map_err(failed)
 }

@@ -37,6 +37,8 @@ pub(crate) struct News {
     standings: HashSet<CredentialId>,
     pub(crate) records: HashSet<CredentialId>,
     pub(crate) removed: HashSet<CredentialId>,
+    /// Whether a record was added.
+    pub(crate) has_added: bool,
     to_back: Vec<CredentialId>,
     is_reordered: bool,
 }
@@ -87,6 +89,7 @@ impl News {
                 self.is_reordered |= touched.is_reordered;
             }
             Step::Added(id) => {
+                self.has_added = true;
                 self.removed.remove(id);
                 self.records.insert(*id);
                 self.standings.insert(*id);

@@ -97,8 +97,15 @@ pub(crate) fn check_secret(secret: &Secret) -> Result<(), VaultError> {
 }
 
 /// Returns `label`, or if it is taken the first of `label-2`, `label-3` … that is free. The label is shortened if the
-/// number would make it longer than [`MAX_NAME_LEN`].
-pub(crate) fn free_label(label: &Arc<str>, is_taken: impl Fn(&str) -> bool) -> Arc<str> {
+/// number would make it longer than [`MAX_NAME_LEN`]. For a backend's `Put`.
+///
+/// ```
+/// use tower_credentials::vault::free_label;
+///
+/// let taken = ["work", "work-2"];
+/// assert_eq!(&*free_label(&"work".into(), |label| taken.contains(&label)), "work-3");
+/// ```
+pub fn free_label(label: &Arc<str>, is_taken: impl Fn(&str) -> bool) -> Arc<str> {
     if !is_taken(label) {
         return label.clone();
     }

@@ -3,10 +3,8 @@
 //! Each test starts `redis-server`, or what `TOWER_CREDENTIALS_REDIS_SERVER` names, such as a `valkey-server`. Without one the
 //! tests are left out, unless `TOWER_CREDENTIALS_REDIS=required` is set.
 
-#![cfg(feature = "redis")]
-
 mod server;
-#[path = "../vault/vault_contract/mod.rs"]
+#[path = "../vault/vault_contract.rs"]
 mod vault_contract;
 
 mod contract;

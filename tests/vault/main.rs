@@ -11,10 +11,13 @@ mod place;
 mod thorough;
 mod vault_contract;
 
+mod conformance;
 mod damaged_accounts;
 mod damaged_key_files;
 mod history;
+mod hosts;
 mod key_changes;
+mod sqlite_backend;
 mod three_records;
 mod unusable_secrets;
 mod vault_backup;

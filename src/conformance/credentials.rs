@@ -1,13 +1,12 @@
 //! Credentials, their labels and their order.
 
-use tower_credentials::vault::{Vault, VaultError, VaultExt};
-use tower_credentials::{
-    Credential, CredentialId, Generation, Kind, OAuthTokens, PoolKey, Secret, Timestamp,
-};
+use crate::vault::{Vault, VaultError, VaultExt};
+use crate::{Credential, CredentialId, Generation, Kind, OAuthTokens, PoolKey, Secret, Timestamp};
 
-use super::{PLANTED, account, cooled, order, pool, put_all, token};
+use super::fixtures::{PLANTED, account, cooled, order, pool, put_all, token};
 
-pub(crate) async fn a_credential_comes_back_as_it_was_put(vault: impl Vault) {
+/// `Get`, `Load` and `List` return the metadata and the secret that were put.
+pub async fn a_credential_comes_back_as_it_was_put(vault: impl Vault) {
     let put = account("work").attribute("host", "api.example.com");
     let stored = vault.put(put.clone()).await.unwrap();
     assert_eq!(stored, put.metadata);
@@ -24,7 +23,8 @@ pub(crate) async fn a_credential_comes_back_as_it_was_put(vault: impl Vault) {
     assert_eq!(vault.list().await.unwrap().credentials, [put.metadata]);
 }
 
-pub(crate) async fn every_kind_of_secret_comes_back_whole(vault: impl Vault) {
+/// Each kind of secret keeps all its fields, escapes and characters outside ASCII included.
+pub async fn every_kind_of_secret_comes_back_whole(vault: impl Vault) {
     let mut tokens = OAuthTokens::new("access \"quoted\" \\u0001 é")
         .refresh("refresh")
         .expires_at(Timestamp::from_millis(1_700_000_000_123));
@@ -55,19 +55,22 @@ pub(crate) async fn every_kind_of_secret_comes_back_whole(vault: impl Vault) {
     }
 }
 
-pub(crate) async fn credentials_come_back_in_the_order_they_were_put(vault: impl Vault) {
+/// A new credential is the last of its pool.
+pub async fn credentials_come_back_in_the_order_they_were_put(vault: impl Vault) {
     put_all(&vault, ["c", "a", "d", "b"]).await;
     assert_eq!(order(&vault).await, ["c", "a", "d", "b"]);
     let listed = vault.list().await.unwrap().credentials;
     assert_eq!(listed.iter().map(|metadata| &*metadata.label).collect::<Vec<_>>(), ["c", "a", "d", "b"]);
 }
 
-pub(crate) async fn a_taken_label_gets_the_next_free_number(vault: impl Vault) {
+/// A label that is taken gets `-2`, `-3` and so on.
+pub async fn a_taken_label_gets_the_next_free_number(vault: impl Vault) {
     put_all(&vault, ["work", "work", "work", "work-2"]).await;
     assert_eq!(order(&vault).await, ["work", "work-2", "work-3", "work-2-2"]);
 }
 
-pub(crate) async fn a_taken_label_of_full_length_still_gets_a_number(vault: impl Vault) {
+/// A label that has no room for a number is shortened, between two characters.
+pub async fn a_taken_label_of_full_length_still_gets_a_number(vault: impl Vault) {
     let label = "é".repeat(100);
     put_all(&vault, [&label, &label]).await;
     let second = order(&vault).await.remove(1);
@@ -75,7 +78,8 @@ pub(crate) async fn a_taken_label_of_full_length_still_gets_a_number(vault: impl
     assert_eq!(second, format!("{}-2", "é".repeat(99)));
 }
 
-pub(crate) async fn a_label_is_free_in_another_pool_and_namespace(vault: impl Vault) {
+/// A label is unique in its pool only, and a list is sorted by pool.
+pub async fn a_label_is_free_in_another_pool_and_namespace(vault: impl Vault) {
     for pool in [pool(), PoolKey::new("other"), PoolKey::with_namespace("example", "team")] {
         let stored =
             vault.put(Credential::new(pool.clone(), "work", Secret::api_key("k"))).await.unwrap();
@@ -87,7 +91,8 @@ pub(crate) async fn a_label_is_free_in_another_pool_and_namespace(vault: impl Va
     assert_eq!(pools, ["example/default", "example/team", "other/default"]);
 }
 
-pub(crate) async fn a_taken_id_is_refused_and_nothing_changes(vault: impl Vault) {
+/// An id is unique in the vault.
+pub async fn a_taken_id_is_refused_and_nothing_changes(vault: impl Vault) {
     let [id] = put_all(&vault, ["first"]).await;
     let revision = vault.revision(pool()).await.unwrap();
     let mut second = account("second");
@@ -97,7 +102,8 @@ pub(crate) async fn a_taken_id_is_refused_and_nothing_changes(vault: impl Vault)
     assert_eq!(vault.revision(pool()).await.unwrap(), revision);
 }
 
-pub(crate) async fn a_secret_of_another_kind_is_refused(vault: impl Vault) {
+/// A secret's kind is the credential's kind, on `Put` and on `ReplaceSecret`.
+pub async fn a_secret_of_another_kind_is_refused(vault: impl Vault) {
     let [id] = put_all(&vault, ["key"]).await;
     let refused = vault.replace_secret(&pool(), id, Generation::FIRST, OAuthTokens::new("t")).await;
     assert!(matches!(
@@ -112,7 +118,8 @@ pub(crate) async fn a_secret_of_another_kind_is_refused(vault: impl Vault) {
     assert_eq!(order(&vault).await, ["key"]);
 }
 
-pub(crate) async fn a_key_that_no_header_can_carry_is_refused(vault: impl Vault) {
+/// A key with a control character is refused. [`VaultExt`] checks this, so it holds for each backend.
+pub async fn a_key_that_no_header_can_carry_is_refused(vault: impl Vault) {
     let [id] = put_all(&vault, ["work"]).await;
     let unusable = || Secret::api_key(format!("{PLANTED}\n"));
     for refused in [
@@ -128,7 +135,8 @@ pub(crate) async fn a_key_that_no_header_can_carry_is_refused(vault: impl Vault)
     assert_eq!(order(&vault).await, ["work"]);
 }
 
-pub(crate) async fn names_that_cannot_be_stored_are_refused(vault: impl Vault) {
+/// `Put` and `Relabel` refuse the names that [`check_name`](crate::vault::check_name) refuses.
+pub async fn names_that_cannot_be_stored_are_refused(vault: impl Vault) {
     let long = "x".repeat(201);
     for (provider, namespace, label, field) in [
         ("", "n", "l", "provider"),
@@ -151,7 +159,8 @@ pub(crate) async fn names_that_cannot_be_stored_are_refused(vault: impl Vault) {
     assert_eq!(vault.list().await.unwrap().credentials.len(), 1);
 }
 
-pub(crate) async fn relabel_refuses_a_taken_label(vault: impl Vault) {
+/// `Relabel` refuses the label of another credential, and takes the credential's own.
+pub async fn relabel_refuses_a_taken_label(vault: impl Vault) {
     let [one, _] = put_all(&vault, ["one", "two"]).await;
     match vault.relabel(&pool(), one, "two").await {
         Err(VaultError::LabelTaken(label)) => assert_eq!(&*label, "two"),
@@ -163,9 +172,8 @@ pub(crate) async fn relabel_refuses_a_taken_label(vault: impl Vault) {
     assert_eq!(token(&vault, one).await, format!("{PLANTED}-one"));
 }
 
-pub(crate) async fn keys_of_a_configuration_are_put_once_and_exchanged_where_they_are(
-    vault: impl Vault,
-) {
+/// [`VaultExt::ensure`] puts a key once. It needs the lease of a client.
+pub async fn keys_of_a_configuration_are_put_once_and_exchanged_where_they_are(vault: impl Vault) {
     let key = |label: &str, secret: &str| Credential::new(pool(), label, Secret::api_key(secret));
     for _ in 0..2 {
         let both = futures_of(&vault, [key("one", "sk-1"), key("two", "sk-2")]).await;
@@ -185,10 +193,7 @@ pub(crate) async fn keys_of_a_configuration_are_put_once_and_exchanged_where_the
 }
 
 /// Stores all at once, as several processes would.
-async fn futures_of<const N: usize>(
-    vault: &impl Vault,
-    keys: [Credential; N],
-) -> Vec<tower_credentials::Metadata> {
+async fn futures_of<const N: usize>(vault: &impl Vault, keys: [Credential; N]) -> Vec<crate::Metadata> {
     let mut all = Vec::new();
     for task in keys.map(|key| {
         let vault = vault.clone();
@@ -199,7 +204,8 @@ async fn futures_of<const N: usize>(
     all
 }
 
-pub(crate) async fn move_changes_the_order_and_past_the_end_is_the_back(vault: impl Vault) {
+/// `Move` moves to a place, and a place past the end is the last one.
+pub async fn move_changes_the_order_and_past_the_end_is_the_back(vault: impl Vault) {
     let [a, _, c] = put_all(&vault, ["a", "b", "c"]).await;
     vault.move_to(&pool(), c, 0).await.unwrap();
     assert_eq!(order(&vault).await, ["c", "a", "b"]);
@@ -209,7 +215,8 @@ pub(crate) async fn move_changes_the_order_and_past_the_end_is_the_back(vault: i
     assert_eq!(order(&vault).await, ["b", "a", "c"]);
 }
 
-pub(crate) async fn remove_forgets_the_credential_and_its_standing(vault: impl Vault) {
+/// `Remove` forgets all of a credential, and nothing of the others.
+pub async fn remove_forgets_the_credential_and_its_standing(vault: impl Vault) {
     let [a, b] = put_all(&vault, ["a", "b"]).await;
     vault.record(pool(), vec![cooled(a, 100, 1, false)]).await.unwrap();
     vault.remove(&pool(), a).await.unwrap();
@@ -220,7 +227,8 @@ pub(crate) async fn remove_forgets_the_credential_and_its_standing(vault: impl V
     assert_eq!(order(&vault).await, ["b"]);
 }
 
-pub(crate) async fn what_is_missing_is_not_found(vault: impl Vault) {
+/// An id that is not in the vault is `NotFound`.
+pub async fn what_is_missing_is_not_found(vault: impl Vault) {
     let id = CredentialId::random();
     let secret = Secret::api_key("k");
     let errors = [
@@ -237,7 +245,8 @@ pub(crate) async fn what_is_missing_is_not_found(vault: impl Vault) {
     assert!(vault.load_pool(pool()).await.unwrap().credentials.is_empty());
 }
 
-pub(crate) async fn debug_shows_no_secret(vault: impl Vault + std::fmt::Debug) {
+/// `Debug` of the vault, its responses and its leases shows no secret.
+pub async fn debug_shows_no_secret(vault: impl Vault + std::fmt::Debug) {
     let [id] = put_all(&vault, ["a"]).await;
     let mut shown = format!("{vault:?} {:?}", vault.get(&pool(), id).await.unwrap());
     shown += &format!("{:?}", vault.load_pool(pool()).await.unwrap());

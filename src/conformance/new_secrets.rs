@@ -3,16 +3,15 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use tower::ServiceExt;
-use tower_credentials::standing::{Change, Health, Outcome};
-use tower_credentials::vault::{
-    FailedRefresh, Replaced, Vault, VaultError, VaultExt, VaultRequest, VaultResponse,
-};
-use tower_credentials::{BoxError, Generation, Secret, Timestamp};
+use crate::standing::{Change, Health, Outcome};
+use crate::vault::call;
+use crate::vault::{FailedRefresh, Replaced, Vault, VaultError, VaultExt, VaultRequest, VaultResponse};
+use crate::{Generation, Secret, Timestamp};
 
-use super::{PLANTED, account, cooled, order, pool, put_all, token, until};
+use super::fixtures::{PLANTED, account, cooled, order, pool, put_all, token, until};
 
-pub(crate) async fn a_new_secret_is_on_the_right_record_of_several(vault: impl Vault) {
+/// A new secret gets the next generation and changes no other record.
+pub async fn a_new_secret_is_on_the_right_record_of_several(vault: impl Vault) {
     let [a, b, c] = put_all(&vault, ["a", "b", "c"]).await;
     let before = vault.get(&pool(), b).await.unwrap().metadata;
     let replaced =
@@ -28,7 +27,8 @@ pub(crate) async fn a_new_secret_is_on_the_right_record_of_several(vault: impl V
     assert_eq!(order(&vault).await, ["a", "b", "c"]);
 }
 
-pub(crate) async fn attributes_change_with_a_secret_alone(vault: impl Vault) {
+/// Attributes change together with a secret, and stay if the request has none.
+pub async fn attributes_change_with_a_secret_alone(vault: impl Vault) {
     let put = account("work").attribute("host", "old").attribute("plan", "free");
     let id = vault.put(put.clone()).await.unwrap().id;
     vault.replace_secret(&pool(), id, Generation::FIRST, Secret::api_key("second")).await.unwrap();
@@ -50,7 +50,8 @@ pub(crate) async fn attributes_change_with_a_secret_alone(vault: impl Vault) {
     assert_eq!((stored.metadata.attributes, stored.secret.token().expose()), (new, "third"));
 }
 
-pub(crate) async fn a_lost_race_for_a_new_secret_returns_what_is_stored(vault: impl Vault) {
+/// A compare and swap of another generation, older or newer, stores nothing and returns what is stored.
+pub async fn a_lost_race_for_a_new_secret_returns_what_is_stored(vault: impl Vault) {
     let [id] = put_all(&vault, ["a"]).await;
     vault.replace_secret(&pool(), id, Generation::FIRST, Secret::api_key("winner")).await.unwrap();
     for stale in [Generation::FIRST, Generation::new(3)] {
@@ -65,7 +66,8 @@ pub(crate) async fn a_lost_race_for_a_new_secret_returns_what_is_stored(vault: i
     assert_eq!(token(&vault, id).await, "winner");
 }
 
-pub(crate) async fn of_many_who_replace_one_generation_one_wins(vault: impl Vault) {
+/// Of many that replace the same generation at once one wins, and the others get its secret.
+pub async fn of_many_who_replace_one_generation_one_wins(vault: impl Vault) {
     let [id] = put_all(&vault, ["a"]).await;
     let tasks: Vec<_> = (0..20)
         .map(|number| {
@@ -90,7 +92,8 @@ pub(crate) async fn of_many_who_replace_one_generation_one_wins(vault: impl Vaul
     assert_eq!(token(&vault, id).await, winner.to_string());
 }
 
-pub(crate) async fn a_saved_standing_never_rolls_back_a_newer_secret(vault: impl Vault) {
+/// `Record` never touches a secret, even if its sender has loaded an older one.
+pub async fn a_saved_standing_never_rolls_back_a_newer_secret(vault: impl Vault) {
     let [id] = put_all(&vault, ["a"]).await;
     let slow = vault.clone();
     let loaded_early = slow.load_pool(pool()).await.unwrap();
@@ -102,13 +105,14 @@ pub(crate) async fn a_saved_standing_never_rolls_back_a_newer_secret(vault: impl
     assert_eq!(until(&vault, id).await, Some(5_000));
 }
 
-pub(crate) async fn a_resealed_secret_makes_no_new_revision(vault: impl Vault) {
+/// `Reseal` keeps generation, revision and metadata, and stores nothing at another generation.
+pub async fn a_resealed_secret_makes_no_new_revision(vault: impl Vault) {
     let [id] = put_all(&vault, ["a"]).await;
     let before = vault.revision(pool()).await.unwrap();
     let stored = vault.get(&pool(), id).await.unwrap();
     let reseal = async |expected| {
         let request = VaultRequest::Reseal { pool: pool(), id, expected, secret: stored.secret.clone() };
-        vault.clone().oneshot(request).await.map_err(Into::<BoxError>::into).unwrap()
+        call(vault.clone(), request).await.unwrap()
     };
     let response = reseal(Generation::FIRST).await;
     assert!(
@@ -121,9 +125,8 @@ pub(crate) async fn a_resealed_secret_makes_no_new_revision(vault: impl Vault) {
     assert_eq!(vault.get(&pool(), id).await.unwrap().metadata, stored.metadata);
 }
 
-pub(crate) async fn a_refresh_that_begins_again_learns_that_an_earlier_one_did_not_finish(
-    vault: impl Vault,
-) {
+/// `BeginRefresh` says when an earlier refresh of the same generation began, until a new secret or a refusal has ended it.
+pub async fn a_refresh_that_begins_again_learns_that_an_earlier_one_did_not_finish(vault: impl Vault) {
     let [a, b] = put_all(&vault, ["a", "b"]).await;
     let began = Timestamp::from(std::time::SystemTime::now());
     let first = vault.begin_refresh(&pool(), a, Generation::FIRST).await.unwrap();
@@ -151,7 +154,8 @@ pub(crate) async fn a_refresh_that_begins_again_learns_that_an_earlier_one_did_n
     assert!(matches!(vault.begin_refresh(&pool(), a, second).await, Err(VaultError::NotFound(_))));
 }
 
-pub(crate) async fn a_refresh_that_is_known_to_have_failed_is_not_unfinished(vault: impl Vault) {
+/// `RefreshFailed` ends a refresh, and the next `BeginRefresh` returns how it failed.
+pub async fn a_refresh_that_is_known_to_have_failed_is_not_unfinished(vault: impl Vault) {
     let [id] = put_all(&vault, ["a"]).await;
     let begin = async || vault.begin_refresh(&pool(), id, Generation::FIRST).await.unwrap();
     begin().await;
@@ -166,7 +170,8 @@ pub(crate) async fn a_refresh_that_is_known_to_have_failed_is_not_unfinished(vau
     assert!(begun.unfinished.is_some() && begun.failed.is_some(), "{begun:?}");
 }
 
-pub(crate) async fn a_refresh_of_an_old_secret_does_not_begin(vault: impl Vault) {
+/// `BeginRefresh` of an older generation notes nothing and returns what is stored.
+pub async fn a_refresh_of_an_old_secret_does_not_begin(vault: impl Vault) {
     let [id] = put_all(&vault, ["a"]).await;
     vault.replace_secret(&pool(), id, Generation::FIRST, Secret::api_key("new")).await.unwrap();
     let begun = vault.begin_refresh(&pool(), id, Generation::FIRST).await.unwrap();

@@ -2,15 +2,14 @@
 
 use std::collections::HashSet;
 
-use tower_credentials::standing::{
-    Change, Cooldown, Health, LastResponse, Outcome, Reason, Scope, Standing,
-};
-use tower_credentials::vault::{Vault, VaultExt};
-use tower_credentials::{Credential, Generation, PoolKey, Secret, Timestamp};
+use crate::standing::{Change, Cooldown, Health, LastResponse, Outcome, Reason, Scope, Standing};
+use crate::vault::{Vault, VaultExt};
+use crate::{Credential, Generation, PoolKey, Secret, Timestamp};
 
-use super::{cooled, order, pool, put_all, until};
+use super::fixtures::{cooled, order, pool, put_all, until};
 
-pub(crate) async fn a_reset_restores_the_place_that_was_set_explicitly(vault: impl Vault) {
+/// A reset moves a credential back to the place that a person has given it.
+pub async fn a_reset_restores_the_place_that_was_set_explicitly(vault: impl Vault) {
     let [a, b, c] = put_all(&vault, ["a", "b", "c"]).await;
     vault.move_to(&pool(), c, 1).await.unwrap();
     assert_eq!(order(&vault).await, ["a", "c", "b"]);
@@ -28,7 +27,8 @@ pub(crate) async fn a_reset_restores_the_place_that_was_set_explicitly(vault: im
     assert_eq!(stored.standings.credentials[&b].tier, Some(3), "a reset changes no tier");
 }
 
-pub(crate) async fn a_later_shorter_deadline_never_shortens_a_longer_one(vault: impl Vault) {
+/// Cooldowns are merged: a shorter one never replaces a longer one, nor does an earlier success.
+pub async fn a_later_shorter_deadline_never_shortens_a_longer_one(vault: impl Vault) {
     let [id] = put_all(&vault, ["a"]).await;
     vault.record(pool(), vec![cooled(id, 9_000, 1, false)]).await.unwrap();
     vault.record(pool(), vec![cooled(id, 5_000, 2, false)]).await.unwrap();
@@ -41,7 +41,8 @@ pub(crate) async fn a_later_shorter_deadline_never_shortens_a_longer_one(vault: 
     assert_eq!(until(&vault, id).await, Some(5_000), "a person has reset it in between");
 }
 
-pub(crate) async fn outcomes_at_once_are_all_kept(vault: impl Vault) {
+/// Outcomes that are recorded at once are all kept.
+pub async fn outcomes_at_once_are_all_kept(vault: impl Vault) {
     let [id] = put_all(&vault, ["a"]).await;
     let tasks: Vec<_> = (0..20)
         .map(|number| {
@@ -66,7 +67,8 @@ pub(crate) async fn outcomes_at_once_are_all_kept(vault: impl Vault) {
     assert_eq!(standings.credentials[&id].cooldowns.len(), 20);
 }
 
-pub(crate) async fn an_outcome_of_a_credential_that_is_gone_is_dropped(vault: impl Vault) {
+/// An outcome of a credential that was removed makes no new revision and does not bring it back.
+pub async fn an_outcome_of_a_credential_that_is_gone_is_dropped(vault: impl Vault) {
     let [a, b] = put_all(&vault, ["a", "b"]).await;
     vault.remove(&pool(), a).await.unwrap();
     let before = vault.revision(pool()).await.unwrap();
@@ -78,7 +80,8 @@ pub(crate) async fn an_outcome_of_a_credential_that_is_gone_is_dropped(vault: im
     assert_eq!(standings.credentials.keys().collect::<Vec<_>>(), [&b]);
 }
 
-pub(crate) async fn an_outcome_sent_to_another_pool_is_dropped(vault: impl Vault) {
+/// An outcome counts only in the pool of its credential.
+pub async fn an_outcome_sent_to_another_pool_is_dropped(vault: impl Vault) {
     let [id] = put_all(&vault, ["a"]).await;
     let other = PoolKey::new("other");
     vault.record(other.clone(), vec![cooled(id, 5_000, 1, true)]).await.unwrap();
@@ -87,7 +90,8 @@ pub(crate) async fn an_outcome_sent_to_another_pool_is_dropped(vault: impl Vault
     assert_eq!(until(&vault, id).await, None);
 }
 
-pub(crate) async fn to_the_back_and_health_are_kept(vault: impl Vault) {
+/// The outcomes of one batch are merged in order, into standings and order.
+pub async fn to_the_back_and_health_are_kept(vault: impl Vault) {
     let [a, _, _] = put_all(&vault, ["a", "b", "c"]).await;
     let health =
         Health::NeedsSignIn { reason: "revoked".into(), generation: Generation::FIRST, cause: None };
@@ -100,9 +104,8 @@ pub(crate) async fn to_the_back_and_health_are_kept(vault: impl Vault) {
     assert_eq!(standings.credentials[&a].failures, 1);
 }
 
-pub(crate) async fn a_verdict_on_an_older_secret_is_void_and_one_on_the_newest_is_not(
-    vault: impl Vault,
-) {
+/// A verdict on an older secret is not shown, whenever it was recorded.
+pub async fn a_verdict_on_an_older_secret_is_void_and_one_on_the_newest_is_not(vault: impl Vault) {
     let [id] = put_all(&vault, ["a"]).await;
     let dead = |generation| {
         let health = Health::NeedsSignIn { reason: "revoked".into(), generation, cause: None };
@@ -125,9 +128,8 @@ pub(crate) async fn a_verdict_on_an_older_secret_is_void_and_one_on_the_newest_i
     assert!(is_dead().await);
 }
 
-pub(crate) async fn a_pause_and_the_last_response_are_kept_through_a_reset_and_a_new_secret(
-    vault: impl Vault,
-) {
+/// A pause and the last response stay through a reset and a new secret.
+pub async fn a_pause_and_the_last_response_are_kept_through_a_reset_and_a_new_secret(vault: impl Vault) {
     let [a, b] = put_all(&vault, ["a", "b"]).await;
     let response = |at| LastResponse { at: Timestamp::from_millis(at), status: 200 };
     let changes = [Change::Answered(response(7)), Change::Paused, Change::Answered(response(6))];
@@ -147,7 +149,8 @@ pub(crate) async fn a_pause_and_the_last_response_are_kept_through_a_reset_and_a
     assert_eq!(standing().await, Standing { paused: false, ..expected });
 }
 
-pub(crate) async fn every_change_makes_a_new_revision_and_reading_makes_none(vault: impl Vault) {
+/// Each change makes a revision that was never there before. Reading, an empty batch and another pool make none.
+pub async fn every_change_makes_a_new_revision_and_reading_makes_none(vault: impl Vault) {
     let mut seen = vec![vault.revision(pool()).await.unwrap()];
     let [a, _] = put_all(&vault, ["a", "b"]).await;
     seen.push(vault.revision(pool()).await.unwrap());

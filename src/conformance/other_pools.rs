@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use tower::ServiceExt;
-use tower_credentials::vault::{FailedRefresh, Vault, VaultError, VaultExt, VaultRequest};
-use tower_credentials::{BoxError, Credential, Generation, PoolKey, Secret};
+use crate::vault::call;
+use crate::vault::{FailedRefresh, Vault, VaultError, VaultExt, VaultRequest};
+use crate::{Credential, Generation, PoolKey, Secret};
 
-use super::{PLANTED, cooled, order, pool, put_all, token};
+use super::fixtures::{PLANTED, cooled, order, pool, put_all, token};
 
-pub(crate) async fn a_credential_of_another_pool_is_not_found_and_stays_as_it_is(vault: impl Vault) {
+/// A request that names a credential of another pool is `NotFound` and changes nothing in either pool.
+pub async fn a_credential_of_another_pool_is_not_found_and_stays_as_it_is(vault: impl Vault) {
     let [id, _] = put_all(&vault, ["work", "spare"]).await;
     let before = vault.record(pool(), vec![cooled(id, 5_000, 1, false)]).await.unwrap();
     let known = vault.get(&pool(), id).await.unwrap().metadata;
@@ -24,7 +25,7 @@ pub(crate) async fn a_credential_of_another_pool_is_not_found_and_stays_as_it_is
         let there = vault.load_pool(of.clone()).await.unwrap();
         let failed = FailedRefresh { wait: Duration::from_secs(9), in_a_row: 1, reason: "503".into() };
         let reseal = VaultRequest::Reseal { pool: of.clone(), id, expected: first, secret: key() };
-        let resealed = vault.clone().oneshot(reseal).await.map_err(Into::<BoxError>::into);
+        let resealed = call(vault.clone(), reseal).await;
         let refusals = [
             ("get", vault.get(of, id).await.map(drop)),
             ("relabel", vault.relabel(of, id, "new").await.map(drop)),
@@ -32,7 +33,7 @@ pub(crate) async fn a_credential_of_another_pool_is_not_found_and_stays_as_it_is
             ("replace secret", vault.replace_secret(of, id, first, key()).await.map(drop)),
             ("replace", vault.replace(of, id, first, key(), BTreeMap::new()).await.map(drop)),
             ("an old one", vault.replace_secret(of, id, first.next(), key()).await.map(drop)),
-            ("reseal", resealed.map(drop).map_err(VaultError::from)),
+            ("reseal", resealed.map(drop)),
             ("lease refresh", vault.lease_refresh(of, id).await.map(drop)),
             ("begin refresh", vault.begin_refresh(of, id, first).await.map(drop)),
             ("refresh failed", vault.refresh_failed(of, id, first, failed).await),

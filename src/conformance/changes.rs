@@ -1,28 +1,29 @@
 //! What has changed since a revision, and batches that are sent again.
 
-use std::collections::HashMap;
 use std::time::Duration;
 
+use crate::standing::{Change, Outcome};
+use crate::vault::call;
+use crate::vault::{BatchId, BatchOrigin, OrderChange, Revision};
+use crate::vault::{Vault, VaultError, VaultExt, VaultRequest, VaultResponse};
+use crate::{Credential, PoolKey, Secret};
 use tokio::time::timeout;
-use tower::ServiceExt;
-use tower_credentials::standing::{Change, Outcome};
-use tower_credentials::vault::{BatchId, BatchOrigin, Changes, OrderChange, Revision, StoredPool};
-use tower_credentials::vault::{Vault, VaultError, VaultExt, VaultRequest, VaultResponse};
-use tower_credentials::{Credential, CredentialId, PoolKey, Secret};
 
-use super::{account, cooled, pool, put_all};
+use super::fixtures::{account, cooled, pool, put_all};
+use super::reader::Reader;
 
 /// How long a notice may take.
 const SOON: Duration = Duration::from_secs(10);
 
-pub(crate) async fn a_batch_that_is_sent_again_counts_once(vault: impl Vault) {
+/// A batch of an origin counts once, however often it is sent, and also if a later one has been sent in between.
+pub async fn a_batch_that_is_sent_again_counts_once(vault: impl Vault) {
     let [id] = put_all(&vault, ["a"]).await;
     let origin = BatchOrigin::random();
     let failed = |until| vec![cooled(id, until, 1, false)];
     let record = async |number, until| {
         let batch = BatchId { origin, number };
         let request = VaultRequest::Record { pool: pool(), outcomes: failed(until), batch };
-        match vault.clone().oneshot(request).await.map_err(Into::into).unwrap() {
+        match call(vault.clone(), request).await.unwrap() {
             VaultResponse::Revision(revision) => revision,
             other => panic!("{other:?}"),
         }
@@ -42,78 +43,9 @@ pub(crate) async fn a_batch_that_is_sent_again_counts_once(vault: impl Vault) {
     assert_eq!(failures().await, 3, "another origin counts for itself");
 }
 
-/// A pool that only reads changes.
-struct Reader {
-    revision: Revision,
-    credentials: HashMap<CredentialId, Credential>,
-    stored: StoredPool,
-}
-
-impl Reader {
-    async fn new(vault: &impl Vault) -> Self {
-        let stored = vault.load_pool(pool()).await.unwrap();
-        let by_id = |credential: &Credential| (credential.metadata.id, credential.clone());
-        let credentials = stored.credentials.iter().map(by_id).collect();
-        Self { revision: stored.revision, credentials, stored }
-    }
-
-    /// Reads the changes, and checks that the pool is then what a load shows. Returns what was read.
-    async fn catch_up(&mut self, vault: &impl Vault) -> Changes {
-        let changes = vault.changes(pool(), self.revision).await.unwrap().unwrap();
-        let again = vault.changes(pool(), self.revision).await.unwrap().unwrap();
-        let (read, expected) = (changes.clone(), vault.load_pool(pool()).await.unwrap());
-        self.apply(changes);
-        self.is_like(&expected);
-        self.apply(again);
-        self.is_like(&expected);
-        read
-    }
-
-    fn apply(&mut self, changes: Changes) {
-        let standings = &mut self.stored.standings;
-        for credential in changes.credentials {
-            self.credentials.insert(credential.metadata.id, credential);
-        }
-        for id in changes.removed {
-            self.credentials.remove(&id);
-            standings.remove(id);
-        }
-        for (id, mut standing) in changes.standings {
-            standing.forget_before(self.credentials[&id].metadata.generation);
-            standings.credentials.insert(id, standing);
-        }
-        match changes.order {
-            OrderChange::ToBack(moved) => {
-                for id in moved {
-                    standings.order.retain(|other| *other != id);
-                    standings.order.push(id);
-                }
-            }
-            OrderChange::Whole { order, preferred } => {
-                (standings.order, standings.preferred) = (order, preferred);
-            }
-        }
-        self.revision = changes.revision;
-    }
-
-    fn is_like(&self, expected: &StoredPool) {
-        assert_eq!(self.revision, expected.revision);
-        assert_eq!(self.stored.standings.order, expected.standings.order);
-        assert_eq!(self.stored.standings.preferred, expected.standings.preferred);
-        assert_eq!(self.credentials.len(), expected.credentials.len());
-        for credential in &expected.credentials {
-            let id = credential.metadata.id;
-            let known = &self.credentials[&id];
-            assert_eq!(known.metadata, credential.metadata);
-            assert_eq!(known.secret.token().expose(), credential.secret.token().expose());
-            let standing =
-                |pool: &StoredPool| pool.standings.credentials.get(&id).cloned().unwrap_or_default();
-            assert_eq!(standing(&self.stored), standing(expected));
-        }
-    }
-}
-
-pub(crate) async fn changes_lead_to_what_a_load_shows(vault: impl Vault) {
+/// Changes, read once or twice, lead from the revision that they are asked for to what a load shows. They hold no account
+/// that has not changed.
+pub async fn changes_lead_to_what_a_load_shows(vault: impl Vault) {
     let [a, b, c] = put_all(&vault, ["a", "b", "c"]).await;
     let mut reader = Reader::new(&vault).await;
     let none = reader.catch_up(&vault).await;
@@ -151,7 +83,8 @@ pub(crate) async fn changes_lead_to_what_a_load_shows(vault: impl Vault) {
     reader.catch_up(&vault).await;
 }
 
-pub(crate) async fn changes_of_another_pool_are_none(vault: impl Vault) {
+/// What changes in one pool is no change of another.
+pub async fn changes_of_another_pool_are_none(vault: impl Vault) {
     let [a] = put_all(&vault, ["a"]).await;
     let mut reader = Reader::new(&vault).await;
     let other = Credential::new(PoolKey::new("other"), "x", Secret::api_key("PLANTED-x"));
@@ -162,13 +95,15 @@ pub(crate) async fn changes_of_another_pool_are_none(vault: impl Vault) {
     assert_eq!(reader.catch_up(&vault).await.standings.len(), 1);
 }
 
-pub(crate) async fn changes_since_an_unknown_revision_are_not_known(vault: impl Vault) {
+/// Changes since a revision that never was are not known.
+pub async fn changes_since_an_unknown_revision_are_not_known(vault: impl Vault) {
     put_all(&vault, ["a"]).await;
     let unknown = Revision::from_bytes([0xab; 16]);
     assert!(vault.changes(pool(), unknown).await.unwrap().is_none());
 }
 
-pub(crate) async fn a_watch_tells_of_each_change_if_there_is_one(vault: impl Vault) {
+/// A watch tells of outcomes and of a removal. A vault may have no watch.
+pub async fn a_watch_tells_of_each_change_if_there_is_one(vault: impl Vault) {
     let [a, _] = put_all(&vault, ["a", "b"]).await;
     let mut watch = match vault.watch(pool()).await {
         Ok(Some(watch)) => watch,

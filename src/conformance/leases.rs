@@ -2,11 +2,12 @@
 
 use std::pin::pin;
 
-use tower_credentials::vault::{Vault, VaultExt};
+use crate::vault::{Vault, VaultExt};
 
-use super::{cooled, poll_once, pool, put_all};
+use super::fixtures::{cooled, poll_once, pool, put_all};
 
-pub(crate) async fn a_lease_waits_until_the_other_is_dropped(vault: impl Vault) {
+/// One holds the lease of a credential at a time, and a lease holds up no other request.
+pub async fn a_lease_waits_until_the_other_is_dropped(vault: impl Vault) {
     let (key, [id]) = (pool(), put_all(&vault, ["a"]).await);
     let lease = vault.lease_refresh(&key, id).await.unwrap();
     let mut second = pin!(vault.lease_refresh(&key, id));
@@ -23,13 +24,16 @@ pub(crate) async fn a_lease_waits_until_the_other_is_dropped(vault: impl Vault) 
     vault.lease_refresh(&pool(), id).await.unwrap();
 }
 
-pub(crate) async fn a_lease_of_another_credential_does_not_wait(vault: impl Vault) {
+/// Leases of two credentials are held at the same time.
+pub async fn a_lease_of_another_credential_does_not_wait(vault: impl Vault) {
     let [a, b] = put_all(&vault, ["a", "b"]).await;
     let _one = vault.lease_refresh(&pool(), a).await.unwrap();
     let _other = vault.lease_refresh(&pool(), b).await.unwrap();
 }
 
-pub(crate) async fn a_dropped_wait_for_a_lease_does_not_keep_it_from_others(vault: impl Vault) {
+/// Whoever stops waiting for a lease, before or after its turn comes, keeps nobody from it. The futures are polled once
+/// and then left for a while, as a caller may do.
+pub async fn a_dropped_wait_for_a_lease_does_not_keep_it_from_others(vault: impl Vault) {
     let (key, [id]) = (pool(), put_all(&vault, ["a"]).await);
     let lease = vault.lease_refresh(&key, id).await.unwrap();
     let mut second = Box::pin(vault.lease_refresh(&key, id));
@@ -46,7 +50,9 @@ pub(crate) async fn a_dropped_wait_for_a_lease_does_not_keep_it_from_others(vaul
     vault.lease_refresh(&pool(), id).await.unwrap();
 }
 
-pub(crate) async fn a_clients_lease_is_held_by_one_and_is_not_anothers(vault: impl Vault) {
+/// The lease of a client has a name of any characters and any length, which is compared byte by byte. It is not the lease of
+/// a credential.
+pub async fn a_clients_lease_is_held_by_one_and_is_not_anothers(vault: impl Vault) {
     let [id] = put_all(&vault, ["a"]).await;
     let long = "c".repeat(1000);
     for client in ["app", "App", "../app", "a/b", long.as_str(), &id.to_string()] {
