@@ -24,6 +24,7 @@ use crate::clock::Timestamp;
 use crate::error::Error;
 use crate::own_origin::OwnOriginOnly;
 use crate::patience::{Elapsed, within};
+use crate::pool::Refresher;
 use crate::rate_limit::retry_at;
 use crate::secret::SecretString;
 
@@ -176,6 +177,9 @@ impl OAuthHttp {
     ) -> Result<(response::Parts, bool), BoxError> {
         let mut service = self.service.lock().unwrap_or_else(PoisonError::into_inner).clone();
         poll_fn(|cx| service.poll_ready(cx)).await?;
+        if !Refresher::may_present() {
+            return Err("the lease of the refresh has ended".into());
+        }
         #[cfg(feature = "follow-redirect")]
         let asked = request.uri().clone();
         let (parts, body) = service.call(request).await?.into_parts();

@@ -242,6 +242,7 @@ impl Task {
         match result {
             Ok(()) => pool.with_state(|state, _| {
                 state.saved();
+                state.is_in_doubt |= is_again;
                 if !state.journal.is_urgent() {
                     pool.0.unsaved.store(false, Ordering::Release);
                 }

@@ -1,6 +1,7 @@
 //! A pool's state, under its lock: its credentials, how they stand, and the indexes they are picked from. No method
 //! here waits, calls out or reads a clock.
 
+mod apply;
 mod blame;
 mod cap;
 mod cooling_time;
@@ -93,6 +94,8 @@ pub(crate) struct PoolState {
     spread_hasher: RandomState,
     pub(crate) journal: Journal,
     pub(crate) revision: Revision,
+    /// Whether a batch was sent again: the vault's standings may have had its outcomes already when they were read.
+    pub(crate) is_in_doubt: bool,
     /// The records that could not be read or used when the vault was last loaded.
     damaged: Vec<Damage>,
     /// The ids of those that could be read, by label.
@@ -125,15 +128,16 @@ impl PoolState {
             random: HasherRng::default(),
             journal: Journal::default(),
             revision: Revision::default(),
+            is_in_doubt: false,
             damaged: Vec::new(),
             unusable: HashMap::new(),
         }
     }
 
     /// Returns whether the vault must be loaded again even if it has not changed: a record that could not be read may
-    /// be readable now.
+    /// be readable now, or an outcome may have been counted twice here.
     pub(crate) fn must_reload(&self) -> bool {
-        self.damaged.iter().any(|damage| damage.may_pass)
+        self.is_in_doubt || self.damaged.iter().any(|damage| damage.may_pass)
     }
 
     /// Returns the error of a pool that has no credential, or none that the mode allows.

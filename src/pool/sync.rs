@@ -1,14 +1,15 @@
 //! Loading what others have changed in the vault.
 
-use std::pin::pin;
+mod task;
+
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
-use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 
+use self::task::Syncing;
 use super::Pool;
-use super::state::PoolState;
 use crate::events::{EventKind, Numbers};
 use crate::vault::{VaultError, VaultExt};
 
@@ -33,8 +34,9 @@ impl Pool {
     /// Loads the changes, and publishes nothing.
     pub(super) async fn load_changes(&self) -> Result<(), VaultError> {
         let revision = self.vault().revision(self.key().clone()).await?;
-        let is_current = |state: &mut PoolState| state.revision == revision && !state.must_reload();
-        if !self.with_state(|state, _| is_current(state)) {
+        let (is_known, must_reload) =
+            self.with_state(|state, _| (state.revision == revision, state.must_reload()));
+        if must_reload || (!is_known && !self.apply_changes().await?) {
             self.load().await?;
         }
         // The clock may have been set since the last load.
@@ -47,47 +49,49 @@ impl Pool {
     /// Outside of a runtime this does nothing.
     pub(super) fn keep_syncing(&self, every: Duration) {
         let Ok(runtime) = Handle::try_current() else { return };
-        let pool = std::sync::Arc::downgrade(&self.0);
-        runtime.spawn(async move {
-            let every = every.max(Duration::from_millis(1));
-            let mut ticks = interval_at(Instant::now() + every, every);
-            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-            let mut reported = None;
-            let mut saved_responses = Instant::now();
-            loop {
-                let now = ticks.tick().await;
-                let Some(pool) = pool.upgrade().map(Pool) else { return };
-                pool.catch_up();
-                // Logged once, not every second.
-                let error = pool.sync_patiently(every).await.err().map(|error| error.to_string());
-                if error != reported
-                    && let Some(error) = &error
-                {
-                    tracing::warn!(target: "tower_credentials", %error, "could not read the vault");
-                }
-                reported = error;
-                pool.save_pending();
-                let save_every = pool.0.config.save_last_responses_every;
-                if save_every.is_some_and(|every| now.duration_since(saved_responses) >= every) {
-                    saved_responses = now;
-                    pool.save_last_responses();
-                }
-            }
-        });
+        let syncing = Syncing::new(self.key().clone(), every.max(Duration::from_millis(1)));
+        runtime.spawn(syncing.run(Arc::downgrade(&self.0)));
     }
 
-    /// Syncs the pool. While the vault hangs, the rest of what this task does goes on.
-    async fn sync_patiently(&self, every: Duration) -> Result<(), VaultError> {
-        let mut sync = pin!(self.sync());
-        loop {
-            match timeout(every, sync.as_mut()).await {
-                Ok(result) => return result,
-                Err(_) => {
-                    self.catch_up();
-                    self.publish();
+    /// Applies what has changed in the vault. Returns `false` if the pool must be loaded for that.
+    async fn apply_changes(&self) -> Result<bool, VaultError> {
+        for _ in 0..TRIES {
+            let settled = self.with_state(|state, _| Some((state.journal.settled()?, state.revision)));
+            let Some((saves, since)) = settled else {
+                match self.run_saver() {
+                    Some(saving) => saving.await,
+                    // The vault hangs.
+                    None => return Ok(true),
                 }
+                continue;
+            };
+            let changes = match self.vault().changes(self.key().clone(), since).await {
+                Ok(Some(changes)) => changes,
+                Ok(None) | Err(VaultError::Unsupported { .. }) => return Ok(false),
+                Err(error) => return Err(error),
+            };
+            let newer = self.newer_than(&changes.credentials);
+            let is_renewed = !changes.credentials.is_empty();
+            let now = self.now();
+            let applied = self.with_state(|state, config| {
+                let is_same = state.journal.settled() == Some(saves) && state.revision == since;
+                is_same.then(|| {
+                    let is_applied = state.can_apply(&changes)
+                        && state.apply(changes, &*self.0.provider, config, now);
+                    self.0.size.store(state.size() as u64, Ordering::Relaxed);
+                    is_applied
+                })
+            });
+            if let Some(is_applied) = applied {
+                self.put_all_back(newer);
+                if is_renewed {
+                    self.0.renewals.send_replace(());
+                }
+                return Ok(is_applied);
             }
         }
+        // Left to the next sync.
+        Ok(true)
     }
 
     /// Loads the vault. If a save overlaps with the load, its outcomes may be in the loaded pool or not, but they must
@@ -103,7 +107,7 @@ impl Pool {
                 continue;
             };
             let stored = self.vault().load_pool(self.key().clone()).await?;
-            let newer = self.newer_than(&stored);
+            let newer = self.newer_than(&stored.credentials);
             let now = self.now();
             let damaged = self.with_state(|state, config| {
                 (state.journal.settled() == Some(saves)).then(|| {

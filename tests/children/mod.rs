@@ -34,11 +34,17 @@ pub(crate) fn test_name(module: &str, test: &str) -> String {
 
 /// Runs a test again, alone in its own process. Returns whether this is that process.
 pub(crate) fn is_alone(module: &str, test: &str) -> bool {
+    is_alone_with(module, test, &[])
+}
+
+/// As [`is_alone`], with these variables in that process's environment.
+pub(crate) fn is_alone_with(module: &str, test: &str, variables: &[(&str, &OsStr)]) -> bool {
     if setting("ALONE").is_some() {
         return true;
     }
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.args(["--exact", &test_name(module, test)]).env(format!("{PREFIX}ALONE"), "1");
+    command.envs(variables.iter().copied());
     let output = command.output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success() && said.contains("1 passed"), "{said}");

@@ -3,6 +3,7 @@
 #[cfg(feature = "file")]
 #[path = "../children/mod.rs"]
 mod children;
+mod frames;
 #[cfg(feature = "reqwest-middleware")]
 mod reqwest_rig;
 #[path = "../support/mod.rs"]
@@ -13,6 +14,7 @@ mod thorough;
 mod wire;
 
 mod anyhow_errors;
+mod auto_client;
 mod clients_hyper;
 mod credentials_middleware;
 mod documents;

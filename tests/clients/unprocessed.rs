@@ -10,13 +10,14 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 use http::Request;
 use http_body_util::Full;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tower::{Layer, ServiceExt};
 use tower_credentials::provider::GenericProvider;
 use tower_credentials::standing::Standing;
 use tower_credentials::{CredentialsLayer, Pool, is_connect_error};
 
+use crate::frames::{self, END_STREAM, HEADERS, go_away, ok, reset, send};
 use crate::reqwest_rig::{CLIENTS, clients};
 use crate::support::{keys, learnt};
 use crate::wire::soon;
@@ -31,7 +32,7 @@ const HTTP_1_1_REQUIRED: u32 = 13;
 
 /// The server's reaction to a request.
 #[derive(Clone, Copy, Debug)]
-enum Act {
+pub(crate) enum Act {
     Respond,
     Reset(u32),
     /// GOAWAY with the last stream before the request's.
@@ -46,16 +47,29 @@ enum Act {
 }
 
 /// An HTTP/2 server that writes its frames itself, so that a test controls every byte.
-struct Frames {
-    origin: String,
-    script: Arc<Mutex<VecDeque<Act>>>,
+pub(crate) struct Frames {
+    pub(crate) origin: String,
+    pub(crate) script: Arc<Mutex<VecDeque<Act>>>,
     requests: Arc<Mutex<usize>>,
 }
 
 impl Frames {
     async fn start(script: impl IntoIterator<Item = Act>) -> Self {
+        Self::over("http", script, async |stream| stream).await
+    }
+
+    /// One whose connections begin as `accept` says.
+    pub(crate) async fn over<S, F>(
+        scheme: &str,
+        script: impl IntoIterator<Item = Act>,
+        accept: impl Fn(TcpStream) -> F + Clone + Send + 'static,
+    ) -> Self
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+        F: Future<Output = S> + Send + 'static,
+    {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let origin = format!("http://{}", listener.local_addr().unwrap());
+        let origin = format!("{scheme}://{}", listener.local_addr().unwrap());
         let script = Arc::new(Mutex::new(script.into_iter().collect()));
         let requests = Arc::new(Mutex::new(0));
         let (acts, count) = (script.clone(), requests.clone());
@@ -63,50 +77,40 @@ impl Frames {
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
                 // A client that goes away ends only its connection.
-                tokio::spawn(serve(stream, acts.clone(), count.clone()));
+                let (accept, acts, count) = (accept.clone(), acts.clone(), count.clone());
+                tokio::spawn(async move { serve(accept(stream).await, acts, count).await });
             }
         });
         Self { origin, script, requests }
     }
 
-    fn requests(&self) -> usize {
+    pub(crate) fn requests(&self) -> usize {
         *self.requests.lock().unwrap()
     }
 
-    async fn pool(&self) -> Pool {
+    pub(crate) async fn pool(&self) -> Pool {
         let provider = GenericProvider::bearer("x").origin(&self.origin).unwrap();
         Pool::builder(provider, keys(["a", "b"]).await).open().await.unwrap()
     }
 }
 
 async fn serve(
-    mut stream: TcpStream,
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
     script: Arc<Mutex<VecDeque<Act>>>,
     requests: Arc<Mutex<usize>>,
 ) -> io::Result<()> {
-    const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-    stream.read_exact(&mut [0; PREFACE.len()]).await?;
-    send(&mut stream, 4, 0, 0, &[]).await?;
+    frames::begin(&mut stream, &[]).await?;
     loop {
-        let mut head = [0; 9];
-        stream.read_exact(&mut head).await?;
-        let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
-        let id = u32::from_be_bytes([head[5], head[6], head[7], head[8]]);
-        stream.read_exact(&mut vec![0; length as usize]).await?;
-        let (kind, flags) = (head[3], head[4]);
-        if kind == 4 && flags & 1 == 0 {
-            send(&mut stream, 4, 1, 0, &[]).await?;
-        }
-        *requests.lock().unwrap() += usize::from(kind == 1);
-        // The request has ended.
-        if !matches!(kind, 0 | 1) || flags & 1 == 0 {
+        let frame = frames::next(&mut stream).await?;
+        *requests.lock().unwrap() += usize::from(frame.kind == HEADERS);
+        if !frame.ends_request() {
             continue;
         }
+        let id = frame.id;
         let act = script.lock().unwrap().pop_front().unwrap_or(Act::Respond);
         match act {
-            // `:status: 200` (RFC 7541, appendix A), with the end of the headers and of the stream.
-            Act::Respond => send(&mut stream, 1, 5, id, &[0x88]).await?,
-            Act::Reset(code) => send(&mut stream, 3, 0, id, &code.to_be_bytes()).await?,
+            Act::Respond => ok(&mut stream, id, END_STREAM).await?,
+            Act::Reset(code) => reset(&mut stream, id, code).await?,
             Act::GoAwayBefore(code) => go_away(&mut stream, id.saturating_sub(2), code).await?,
             Act::GoAwayWith(code) => {
                 go_away(&mut stream, id, code).await?;
@@ -118,26 +122,14 @@ async fn serve(
             }
             Act::Close => return stream.shutdown().await,
             Act::BeginAndReset(code) => {
-                send(&mut stream, 1, 0, id, &[0x88]).await?;
-                send(&mut stream, 3, 0, id, &code.to_be_bytes()).await?;
+                send(&mut stream, HEADERS, 0, id, &[0x88]).await?;
+                reset(&mut stream, id, code).await?;
             }
         }
     }
 }
 
-/// A frame (RFC 9113, section 4.1).
-async fn send(stream: &mut TcpStream, kind: u8, flags: u8, id: u32, payload: &[u8]) -> io::Result<()> {
-    let mut frame = vec![0, 0, u8::try_from(payload.len()).unwrap(), kind, flags];
-    frame.extend(id.to_be_bytes());
-    frame.extend(payload);
-    stream.write_all(&frame).await
-}
-
-async fn go_away(stream: &mut TcpStream, last: u32, code: u32) -> io::Result<()> {
-    send(stream, 7, 0, 0, &[last.to_be_bytes(), code.to_be_bytes()].concat()).await
-}
-
-const UNPROCESSED: [Act; 5] = [
+pub(crate) const UNPROCESSED: [Act; 5] = [
     Act::Reset(REFUSED_STREAM),
     Act::GoAwayBefore(NO_ERROR),
     Act::GoAwayBefore(ENHANCE_YOUR_CALM),
@@ -145,7 +137,7 @@ const UNPROCESSED: [Act; 5] = [
     Act::GoAwayTwice,
 ];
 
-const PERHAPS_PROCESSED: [Act; 9] = [
+pub(crate) const PERHAPS_PROCESSED: [Act; 9] = [
     Act::Reset(NO_ERROR),
     Act::Reset(INTERNAL_ERROR),
     Act::Reset(CANCEL),

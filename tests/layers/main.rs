@@ -12,6 +12,7 @@ mod adjacent_layers;
 mod allowances;
 mod attempts;
 mod callers_headers;
+mod changes;
 mod clocks;
 mod concurrency;
 mod concurrency_limits;

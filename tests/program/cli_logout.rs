@@ -52,3 +52,16 @@ async fn no_name_of_a_removed_account_is_left_on_the_disk_though_its_record_was_
     assert_eq!(labels.collect::<Vec<_>>(), ["first", "last"]);
     home.run(["vault", "check"]).ok();
 }
+
+#[tokio::test]
+async fn a_whole_id_names_its_record_in_whatever_namespace_it_is() {
+    let home = Home::new();
+    let known = home.add("openai", "spare", "sk-secret-0").await;
+    let id = known.id.to_string();
+    let logout = ["logout", id.as_str(), "--namespace", "team"];
+    // It asks, and nobody is there to answer.
+    home.run(logout).code(2).says(&format!("Remove the record {id} from the vault?"));
+    assert_eq!(home.run(["list", "--json"]).ok().json().as_array().unwrap().len(), 1);
+    home.run([&logout[..], &["--yes"]].concat()).ok().says(&format!("Removed the record {id}"));
+    assert_eq!(home.run(["list", "--json"]).ok().json(), serde_json::json!([]));
+}

@@ -20,7 +20,7 @@ pub(crate) enum Plan {
     Hold(Arc<tokio::sync::Notify>),
 }
 
-/// A vault that records its requests, and follows a plan.
+/// A vault that records its requests, and follows a plan. It tells nobody of changes, so pools ask it each second.
 #[derive(Clone)]
 pub(crate) struct Planned {
     inner: MemoryVault,
@@ -82,6 +82,8 @@ impl Service<VaultRequest> for Planned {
             VaultRequest::LeaseClient { .. } => "lease_client",
             VaultRequest::BeginRefresh { .. } => "begin",
             VaultRequest::Revision(_) => "revision",
+            VaultRequest::Changes { .. } => "changes",
+            VaultRequest::Watch(_) => return Box::pin(async { Ok(VaultResponse::Watch(None)) }),
             _ => "other",
         };
         let plan = (self.plan)(kind, self.count(kind));

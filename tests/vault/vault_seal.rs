@@ -30,7 +30,11 @@ async fn ask(backend: &Backend, request: VaultRequest<Sealed>) -> VaultResponse<
 }
 
 async fn stored(backend: &Backend, id: CredentialId) -> Record<Sealed> {
-    match ask(backend, VaultRequest::Get { pool: pool(), id }).await {
+    stored_in(backend, pool(), id).await
+}
+
+async fn stored_in(backend: &Backend, pool: PoolKey, id: CredentialId) -> Record<Sealed> {
+    match ask(backend, VaultRequest::Get { pool, id }).await {
         VaultResponse::Credential(record) => record,
         other => panic!("{other:?}"),
     }
@@ -146,15 +150,21 @@ async fn an_old_blob_under_new_metadata_does_not_open() {
 
 #[tokio::test]
 async fn a_new_secret_is_never_sealed_under_edited_metadata() {
-    let (backend, vault, _) = vault();
-    let [id] = put_all(&vault, ["a"]).await;
-    let mut record = stored(&backend, id).await;
-    record.metadata.pool = PoolKey::new("attacker");
-    let planted = record.secret.clone();
-    plant(&backend, record).await;
-    let replaced = vault.replace_secret(&pool(), id, Generation::FIRST, Secret::api_key("new")).await;
-    assert!(matches!(replaced, Err(VaultError::Damaged(_))), "{replaced:?}");
-    assert_eq!(stored(&backend, id).await.secret, planted);
+    let edits: [fn(&mut Metadata); 2] = [
+        |metadata| metadata.pool = PoolKey::new("attacker"),
+        |metadata| drop(metadata.attributes.insert("host".into(), "attacker".into())),
+    ];
+    for edit in edits {
+        let (backend, vault, _) = vault();
+        let [id] = put_all(&vault, ["a"]).await;
+        let mut record = stored(&backend, id).await;
+        edit(&mut record.metadata);
+        let (of, planted) = (record.metadata.pool.clone(), record.secret.clone());
+        plant(&backend, record).await;
+        let replaced = vault.replace_secret(&of, id, Generation::FIRST, Secret::api_key("new")).await;
+        assert!(matches!(replaced, Err(VaultError::Damaged(_))), "{replaced:?}");
+        assert_eq!(stored_in(&backend, of, id).await.secret, planted);
+    }
 }
 
 #[tokio::test]

@@ -1,6 +1,9 @@
 //! Servers and clients of HTTP/1.1 and HTTP/2 on loopback, and bodies that stream as a test says.
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
+#[cfg(feature = "tls")]
+pub(crate) mod certified;
+
 use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::Pin;

@@ -58,6 +58,8 @@ pub(crate) struct Context {
     pub(crate) registry: Registry,
     /// The vault, once it is open: a key command is asked once.
     opened: OnceLock<FileVault>,
+    /// Whether this has made the vault.
+    made: OnceLock<()>,
 }
 
 impl Context {
@@ -93,7 +95,8 @@ impl Context {
         let setup = builder.build()?;
         let (places, keys, registry) =
             (Places::of(&setup), setup.key().clone(), setup.registry().clone());
-        Ok(Self { setup, settings: read, places, keys, registry, opened: OnceLock::new() })
+        let (opened, made) = (OnceLock::new(), OnceLock::new());
+        Ok(Self { setup, settings: read, places, keys, registry, opened, made })
     }
 
     /// Reads the settings again if their file has changed since these were read. The vault is opened anew then.
@@ -211,9 +214,15 @@ impl Context {
             return Ok(vault);
         }
         let vault = self.setup.vault_or_new().await?;
+        let _ = self.made.set(());
         self.begin_history();
         self.say_created(None);
         Ok(vault)
+    }
+
+    /// Whether there was no vault before.
+    pub(crate) fn has_made_vault(&self) -> bool {
+        self.made.get().is_some()
     }
 
     /// Says that a vault was created, where it is, and what to keep a copy of.

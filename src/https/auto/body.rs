@@ -1,7 +1,8 @@
-//! The body of a response, which counts as a request under way on its connection until it has ended.
+//! The bodies of a request and of its response. It counts as under way on its connection until both have ended.
 
 use std::fmt;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
@@ -17,7 +18,7 @@ pin_project! {
         #[pin]
         body: Incoming,
         // Its place on a connection of HTTP/2.
-        stream: Option<Stream>,
+        stream: Option<Arc<Stream>>,
     }
 }
 
@@ -26,7 +27,7 @@ impl AutoBody {
         Self { body, stream: None }
     }
 
-    pub(super) fn http2(body: Incoming, stream: Stream) -> Self {
+    pub(super) fn http2(body: Incoming, stream: Arc<Stream>) -> Self {
         let stream = Some(stream).filter(|_| !body.is_end_stream());
         Self { body, stream }
     }
@@ -60,5 +61,52 @@ impl Body for AutoBody {
 impl fmt::Debug for AutoBody {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("AutoBody").finish_non_exhaustive()
+    }
+}
+
+/// The body of a request on a connection of HTTP/2. A body that has ended stays with the client, which can send it again.
+pub(super) struct Sent<B> {
+    body: Option<B>,
+    hint: SizeHint,
+    // A server may respond before it has read all. Its limit holds for what is still being sent, too.
+    _stream: Option<Arc<Stream>>,
+}
+
+impl<B: Body> Sent<B> {
+    pub(super) fn whole(body: B, stream: Arc<Stream>) -> Self {
+        Self { body: Some(body), hint: SizeHint::new(), _stream: Some(stream) }
+    }
+
+    /// In place of a body that has ended.
+    pub(super) fn ended(body: &B) -> Self {
+        Self { body: None, hint: body.size_hint(), _stream: None }
+    }
+
+    /// The body, unless it has stayed with the client.
+    pub(super) fn into_inner(self) -> Option<B> {
+        self.body
+    }
+}
+
+impl<B: Body + Unpin> Body for Sent<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        match &mut self.body {
+            Some(body) => Pin::new(body).poll_frame(cx),
+            None => Poll::Ready(None),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.as_ref().is_none_or(Body::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.as_ref().map_or(self.hint, Body::size_hint)
     }
 }

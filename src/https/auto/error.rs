@@ -42,6 +42,13 @@ impl AutoError {
             Kind::Http2(_) => false,
         }
     }
+
+    /// Whether the server has said that it ends the connection without this request (GOAWAY, RFC 9113, section 6.8).
+    pub(super) fn is_unprocessed(&self) -> bool {
+        let sources = std::iter::successors(self.source(), |&error| error.source());
+        let mut of_h2 = sources.filter_map(|error| error.downcast_ref::<h2::Error>());
+        of_h2.any(|error| error.is_remote() && error.is_go_away())
+    }
 }
 
 impl fmt::Display for AutoError {

@@ -47,8 +47,9 @@ const LONGEST_PING: Duration = Duration::from_secs(24 * 3600);
 ///   given up, and the next requests have another.
 /// - **Slow readers**: a response that nobody reads holds up no other response of its connection: the window of the connection
 ///   is as large as those of all streams together.
-/// - **Requests that were not sent**, because their connection has ended just then, are sent on another one. After that,
-///   [`is_connect_error`](crate::is_connect_error) says which can be sent again.
+/// - **Requests that were not processed**, because their connection has ended just then (GOAWAY, RFC 9113, section 6.8), are
+///   sent on another one, unless it has begun to send their body. After that, [`is_connect_error`](crate::is_connect_error)
+///   says which can be sent again.
 ///
 /// Upgrades, such as WebSockets, and plain HTTP go by HTTP/1.1. What is for one connection only is left out of a request that
 /// goes by HTTP/2 (RFC 9113, section 8.2.2). A server that has not offered HTTP/2 is asked again after an hour.

@@ -10,7 +10,8 @@ use http_body::Body;
 use hyper::client::conn::http2::SendRequest;
 use tokio::sync::{oneshot, watch};
 
-use super::connection::{self, Opener};
+use super::body::Sent;
+use super::connection::{Http2, Opener};
 use super::error::ConnectError;
 use crate::BoxError;
 
@@ -51,8 +52,8 @@ enum Speaks {
 /// A connection that takes requests.
 struct Open<B> {
     id: u64,
-    sender: SendRequest<B>,
-    /// How many requests the server takes at once; 0 until it has said so.
+    sender: SendRequest<Sent<B>>,
+    /// How many requests the server takes at once.
     limit: usize,
     /// How many are under way.
     busy: watch::Sender<usize>,
@@ -68,10 +69,10 @@ pub(super) enum Answer<B> {
 
 /// A place on a connection.
 pub(super) struct Place<B> {
-    pub(super) sender: SendRequest<B>,
+    pub(super) sender: SendRequest<Sent<B>>,
     /// Whether the connection has carried no request yet.
     pub(super) is_first: bool,
-    pub(super) stream: Stream,
+    pub(super) stream: Arc<Stream>,
 }
 
 /// Counts as a request under way until it is dropped.
@@ -99,12 +100,7 @@ impl<B> Open<B> {
 
     /// How many more requests it takes.
     fn room(&self) -> usize {
-        self.limit.clamp(1, MAX_STREAMS).saturating_sub(self.busy())
-    }
-
-    /// How many more it will take once the server has said so, as far as `usual` is right.
-    fn coming(&self, usual: usize) -> usize {
-        if self.limit == 0 { usual.saturating_sub(self.busy()) } else { 0 }
+        self.limit.min(MAX_STREAMS).saturating_sub(self.busy())
     }
 }
 
@@ -123,9 +119,7 @@ impl<B> State<B> {
             _ if self.connecting > 0 => return 0,
             _ => return self.waiting.len().min(1),
         };
-        let coming: usize = self.connections.iter().map(|open| open.coming(usual)).sum();
-        let coming = coming + usual * self.connecting;
-        self.waiting.len().saturating_sub(coming).div_ceil(usual)
+        self.waiting.len().saturating_sub(usual * self.connecting).div_ceil(usual)
     }
 
     fn open(&mut self, id: u64) -> Option<&mut Open<B>> {
@@ -191,7 +185,7 @@ where
         open.busy.send_modify(|busy| *busy += 1);
         let is_first = !std::mem::replace(&mut open.has_carried, true);
         let stream = Stream { origin: self.clone(), connection: open.id };
-        Place { sender: open.sender.clone(), is_first, stream }
+        Place { sender: open.sender.clone(), is_first, stream: Arc::new(stream) }
     }
 
     /// Gives places to the requests that wait, and makes connections for those that get none.
@@ -223,13 +217,13 @@ where
     /// Makes a connection, and drives it to its end.
     async fn connect(self: Arc<Self>) {
         match self.opener.open(self.uri.clone()).await {
-            Ok(Some((sender, connection))) => {
-                let (id, busy) = self.opened(sender);
+            Ok(Some((sender, mut connection))) => {
+                let (id, busy) = self.opened(sender, &connection);
                 self.serve();
-                let told = |limit| self.told(id, limit);
-                connection::drive(connection, busy, told, || self.retire(id)).await;
+                connection.carry(busy, |limit| self.told(id, limit), || self.retire(id)).await;
                 self.state().connections.retain(|open| open.id != id);
                 self.serve();
+                connection.finish().await;
             }
             Ok(None) => {
                 let mut state = self.state();
@@ -248,16 +242,19 @@ where
         }
     }
 
-    fn opened(&self, sender: SendRequest<B>) -> (u64, watch::Receiver<usize>) {
+    fn opened(
+        &self,
+        sender: SendRequest<Sent<B>>,
+        connection: &Http2<Sent<B>>,
+    ) -> (u64, watch::Receiver<usize>) {
+        let limit = connection.limit();
         let mut state = self.state();
         state.connecting -= 1;
-        if !matches!(state.speaks, Speaks::Http2(_)) {
-            state.speaks = Speaks::Http2(MAX_STREAMS);
-        }
+        state.speaks = Speaks::Http2(limit);
         let id = state.next;
         state.next += 1;
         let (busy, receiver) = watch::channel(0);
-        state.connections.push(Open { id, sender, limit: 0, busy, has_carried: false });
+        state.connections.push(Open { id, sender, limit, busy, has_carried: false });
         (id, receiver)
     }
 

@@ -8,9 +8,10 @@ use http::uri::Authority;
 use http::{Request, Response};
 use http_body::Body;
 
+use super::body::Sent;
 use super::connection::Opener;
 use super::error::AutoError;
-use super::origin::{Answer, Origin};
+use super::origin::{Answer, Origin, Stream};
 use super::{AutoBody, without_connection};
 use crate::BoxError;
 use crate::https::HttpsClient;
@@ -52,13 +53,18 @@ where
             };
             without_connection(request.headers_mut());
             let mut sender = place.sender;
-            match sender.try_send_request(request).await {
+            let (sent, kept) = Kept::of(request, &place.stream);
+            match sender.try_send_request(sent).await {
                 Ok(response) => return Ok(response.map(|body| AutoBody::http2(body, place.stream))),
-                Err(mut error) => match error.take_message() {
-                    // The connection has ended, and the request has not begun. A server that ends each at once is no server.
-                    Some(unsent) if !place.is_first => request = unsent,
-                    _ => return Err(AutoError::http2(error.into_error())),
-                },
+                Err(mut error) => {
+                    let unsent = error.take_message();
+                    let error = AutoError::http2(error.into_error());
+                    match kept.unprocessed(unsent, &error) {
+                        // A server that ends each connection at once is no server.
+                        Some(again) if !place.is_first => request = again,
+                        _ => return Err(error),
+                    }
+                }
             }
         }
     }
@@ -72,5 +78,32 @@ where
         let origin = Arc::new(Origin::new(authority, self.opener.clone()));
         origins.insert(authority.clone(), origin.clone());
         origin
+    }
+}
+
+/// What is kept of a request on its way: all of one whose body has ended.
+struct Kept<B>(Option<Request<B>>);
+
+impl<B: Body> Kept<B> {
+    /// Returns what is sent, and what is kept of it.
+    fn of(request: Request<B>, stream: &Arc<Stream>) -> (Request<Sent<B>>, Self) {
+        if !request.body().is_end_stream() {
+            return (request.map(|body| Sent::whole(body, stream.clone())), Self(None));
+        }
+        let (head, body) = request.into_parts();
+        let sent = Request::from_parts(head.clone(), Sent::ended(&body));
+        (sent, Self(Some(Request::from_parts(head, body))))
+    }
+
+    /// Returns the whole request if the connection has ended before the server has processed it. `unsent` is what was not
+    /// sent at all.
+    fn unprocessed(self, unsent: Option<Request<Sent<B>>>, error: &AutoError) -> Option<Request<B>> {
+        match unsent {
+            Some(unsent) => self.0.or_else(|| {
+                let (head, body) = unsent.into_parts();
+                Some(Request::from_parts(head, body.into_inner()?))
+            }),
+            None => self.0.filter(|_| error.is_unprocessed()),
+        }
     }
 }

@@ -7,6 +7,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use super::failure::Failure;
+use super::presenting::{Asked, Presenting};
 use super::put_back::PutBack;
 use super::renewal::{HoldOff, SHORTEST_LIFE};
 use super::stage::{RefreshStage, Refreshed, Running};
@@ -229,8 +230,8 @@ impl Exchange {
             return Err(verdict);
         }
         let known = self.credential().generation;
-        let Begun { record: stored, unfinished, failed, .. } = match self.begin(known).await? {
-            begun if begun.record.metadata.generation > known => {
+        let (begun, presenting) = match self.begin(known).await? {
+            (begun, _) if begun.record.metadata.generation > known => {
                 let lease = self.adopt(&begun.record)?;
                 if !lease.lacks_token() {
                     return Ok(lease);
@@ -238,7 +239,7 @@ impl Exchange {
                 self.begin(begun.record.metadata.generation).await?
             }
             // An older vault has replaced the one that was loaded.
-            begun if begun.record.metadata.generation < known => {
+            (begun, _) if begun.record.metadata.generation < known => {
                 match self.pool.put_back(self.lease.slot(), begun.record).await? {
                     PutBack::Theirs(newer) => return self.take_over_theirs(&newer, true),
                     PutBack::Ours(stored) => self.begin(stored.metadata.generation).await?,
@@ -246,6 +247,7 @@ impl Exchange {
             }
             begun => begun,
         };
+        let Begun { record: stored, unfinished, failed, .. } = begun;
         if let Some(failed) = failed.clone() {
             let slot = self.lease.slot();
             self.pool.with_state(|state, _| state.slots[slot].renewal.have_failed(failed.in_a_row));
@@ -253,9 +255,15 @@ impl Exchange {
                 return Err(Failure::HeldOff(failed));
             }
         }
+        if !presenting.may() {
+            return Err(VaultError::LeaseLost(id).into());
+        }
         let now = self.pool.now();
         self.running(|running| running.presented_at = Some(now));
-        let exchanged = refresher.exchange(stored.clone()).await;
+        let exchanged = presenting.scope(refresher.exchange(stored.clone())).await;
+        if exchanged.is_err() && presenting.was_refused() {
+            return Err(VaultError::LeaseLost(id).into());
+        }
         match exchanged.map_err(|error| error.redacted(&stored.secret)) {
             Ok(secret) if secret.is_blank() => {
                 self.store_without_token(stored, secret, "the refresher has given an empty token").await
@@ -310,12 +318,15 @@ impl Exchange {
     }
 
     /// Notes in the vault that the exchange begins, unless the pool is being closed and none will follow.
-    async fn begin(&self, expected: Generation) -> Result<Begun, Failure> {
+    async fn begin(&self, expected: Generation) -> Result<(Begun, Presenting), Failure> {
         if self.pool.is_closing() {
             return Err(Failure::Closing);
         }
+        let asked = Asked::now();
         let vault = self.pool.vault();
-        Ok(vault.begin_refresh(self.pool.key(), self.credential().id, expected).await?)
+        let begun = vault.begin_refresh(self.pool.key(), self.credential().id, expected).await?;
+        let presenting = Presenting::within(begun.present_within, asked);
+        Ok((begun, presenting))
     }
 
     async fn replace(

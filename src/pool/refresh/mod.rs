@@ -5,6 +5,7 @@ mod close;
 mod exchange;
 mod failure;
 mod known;
+mod presenting;
 mod put_back;
 mod refresher;
 mod renewal;

@@ -6,7 +6,7 @@ use tokio::runtime::Handle;
 use crate::credential::{Credential, Metadata, Record};
 use crate::events::{EventKind, Numbers};
 use crate::pool::{Lease, Pool, SlotIndex};
-use crate::vault::{Replaced, StoredPool, VaultError, VaultExt, replace_as_it_came};
+use crate::vault::{Replaced, VaultError, VaultExt, replace_as_it_came};
 
 /// The credential in the vault after a newer secret was stored again.
 pub(super) enum PutBack {
@@ -18,8 +18,7 @@ pub(super) enum PutBack {
 
 impl Pool {
     /// Returns the leases whose secret is newer than the vault's.
-    pub(in crate::pool) fn newer_than(&self, stored: &StoredPool) -> Vec<Lease> {
-        let stored = &stored.credentials;
+    pub(in crate::pool) fn newer_than(&self, stored: &[Credential]) -> Vec<Lease> {
         self.with_state(|state, _| {
             let known = |record: &Credential| {
                 let lease = &state.slots[*state.by_id.get(&record.metadata.id)?].lease;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tower::util::BoxCloneService;
 use tower_service::Service;
 
+use super::presenting::may_present;
 use crate::BoxError;
 use crate::credential::{Credential, PoolKey, Secret};
 use crate::pool::lease::Lease;
@@ -125,6 +126,16 @@ impl Refresher {
     pub fn concurrent(mut self) -> Self {
         self.concurrency = Concurrency::Unlimited;
         self
+    }
+
+    /// Returns whether the refresh that this is called in may still present its token; `true` outside of a refresh.
+    ///
+    /// A vault over a network holds a refresh's lease for a limited time, and then gives it to another process. The pool
+    /// checks that time before it calls the refresher, and [`OAuthHttp`](crate::oauth::OAuthHttp) right before it sends. A
+    /// refresher that may wait for something else, such as its turn, checks it after that; if this is `false`, it returns any
+    /// error and sends nothing. Once the token is sent nothing has to be cut off.
+    pub fn may_present() -> bool {
+        may_present()
     }
 
     /// Returns the name of the lock that this pool's refreshes share, if they are not concurrent.

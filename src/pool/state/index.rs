@@ -23,8 +23,11 @@ impl Ranked {
 }
 
 impl PoolState {
-    /// Moves a credential to where it now belongs in every index.
+    /// Moves a credential to where it now belongs in every index. If its long cooldown has ended, it is tried first.
     pub(super) fn reindex(&mut self, index: SlotIndex, config: &Config, now: Timestamp) {
+        if self.slots[index].cooldowns().next().is_some() {
+            self.begin_trial(index, now);
+        }
         let ranked = self.ranked(index, self.slots[index].is_tried(now), config, now);
         if config.policy.reads_allowance() {
             self.resets.set(index, self.slots[index].next_reset(now));
@@ -122,7 +125,6 @@ impl PoolState {
         self.end_caps(config, now);
         while let Some(slot) = self.index_for(scope).ended(now).or_else(|| self.resets.past(now).next())
         {
-            self.begin_trial(slot, now);
             self.reindex(slot, config, now);
         }
     }

@@ -42,6 +42,7 @@ impl PoolState {
         self.set_preferred(&standings.preferred);
         self.repeat_unsaved_moves();
         self.revision = revision;
+        self.is_in_doubt = false;
         self.index_cooling_scopes(now);
         self.slots.iter().for_each(Slot::update_penalty);
         self.reindex_all(config, now);
@@ -136,7 +137,7 @@ impl PoolState {
     }
 
     /// Looks whether the pool has a sign-in, and which label is whose. A record that can't be read may be a sign-in's.
-    fn update_kinds_and_labels(&mut self, damaged: &[Damage]) {
+    pub(super) fn update_kinds_and_labels(&mut self, damaged: &[Damage]) {
         let live = || self.slots.iter().enumerate().filter(|(_, slot)| slot.live);
         let is_oauth = |(_, slot): (_, &Slot)| Mode::is_oauth(slot.lease.credential().kind);
         let has_oauth =
@@ -146,7 +147,7 @@ impl PoolState {
         (self.has_oauth, self.by_label) = (has_oauth, by_label);
     }
 
-    fn set_preferred(&mut self, preferred: &[CredentialId]) {
+    pub(super) fn set_preferred(&mut self, preferred: &[CredentialId]) {
         for (place, id) in preferred.iter().enumerate() {
             if let Some(&slot) = self.by_id.get(id) {
                 self.slots[slot].preferred = place;
@@ -154,13 +155,17 @@ impl PoolState {
         }
     }
 
-    /// Moves credentials again as the unsaved outcomes did: the vault's order does not have these moves yet.
-    fn repeat_unsaved_moves(&mut self) {
+    /// Moves credentials again as the unsaved outcomes did: the vault's order does not have these moves yet. Returns their
+    /// slots, without those of the same quota.
+    pub(super) fn repeat_unsaved_moves(&mut self) -> Vec<SlotIndex> {
+        let mut moved = Vec::new();
         for Outcome { id, change } in self.journal.unsaved().cloned().collect::<Vec<_>>() {
             if let Some(&slot) = self.by_id.get(&id) {
                 self.move_by(slot, &change);
+                moved.push(slot);
             }
         }
+        moved
     }
 
     /// Adds an index for each scope in which a credential cools down.
@@ -175,7 +180,12 @@ impl PoolState {
 
     /// Replaces a credential's standing by the vault's. A cooldown that others have set counts as set now, so that no
     /// success of an attempt that is under way ends it. Returns whether a pick may change.
-    fn replace_standing(&mut self, index: SlotIndex, mut standing: Standing, now: Timestamp) -> bool {
+    pub(super) fn replace_standing(
+        &mut self,
+        index: SlotIndex,
+        mut standing: Standing,
+        now: Timestamp,
+    ) -> bool {
         let slot = &mut self.slots[index];
         if standing.last_response.is_some_and(|response| !response.is_believable(now)) {
             standing.last_response = slot.standing.last_response;
@@ -199,7 +209,7 @@ impl PoolState {
     }
 
     /// Adds a credential, or replaces its secret unless a newer one is known.
-    fn upsert(
+    pub(super) fn upsert(
         &mut self,
         credential: &Credential,
         provider: &dyn Provider,

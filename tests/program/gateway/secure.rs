@@ -9,17 +9,14 @@ use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use rustls::pki_types::PrivateKeyDer;
-use rustls::pki_types::pem::PemObject;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
-use tokio_rustls::TlsAcceptor;
 use tower_credentials::BoxError;
 
 use super::process::{Gateway, home_of_x};
-use super::tls::Certified;
 use crate::cli::Home;
+use crate::wire::certified::Certified;
 use crate::wire::{WireBody, WireReply, full, whole};
 
 /// What an upstream offers by ALPN.
@@ -47,7 +44,7 @@ impl Secure {
         F: Future<Output = Result<WireReply, BoxError>> + Send + 'static,
     {
         let certified = Certified::new();
-        let acceptor = acceptor(&certified, protocols);
+        let acceptor = certified.acceptor(protocols);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let connections = Arc::new(AtomicUsize::new(0));
@@ -113,20 +110,6 @@ pub(super) async fn home_that_trusts(certified: &Certified, port: u16, labels: &
     std::fs::write(&authority, certified.authority.pem()).unwrap();
     home.set("SSL_CERT_FILE", authority.to_str().unwrap());
     home
-}
-
-pub(super) fn acceptor(certified: &Certified, protocols: &[&str]) -> TlsAcceptor {
-    let chain = rustls::pki_types::CertificateDer::from_pem_slice(certified.certificate.as_bytes());
-    let key = PrivateKeyDer::from_pem_slice(certified.key.as_bytes()).unwrap();
-    let provider = rustls::crypto::ring::default_provider();
-    let mut config = rustls::ServerConfig::builder_with_provider(provider.into())
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(vec![chain.unwrap()], key)
-        .unwrap();
-    config.alpn_protocols = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
-    TlsAcceptor::from(Arc::new(config))
 }
 
 /// Says what it was asked by: the version, the host and the key.

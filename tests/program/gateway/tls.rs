@@ -20,30 +20,10 @@ use tokio_tungstenite::client_async;
 use super::process::{Gateway, client, home, upstream};
 use super::websockets::Echo;
 use crate::cli::Home;
+use crate::wire::certified::Certified;
 use crate::wire::{Wire, WireBody, full, soon, whole};
 
-/// An authority, and the certificate and key of a host that it vouches for.
-pub(super) struct Certified {
-    pub(super) authority: rcgen::CertifiedIssuer<'static, rcgen::KeyPair>,
-    pub(super) certificate: String,
-    pub(super) key: String,
-}
-
 impl Certified {
-    pub(super) fn new() -> Self {
-        let mut authority = rcgen::CertificateParams::default();
-        authority.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
-        // With the name of the certificate, OpenSSL would take that for its own authority.
-        authority.distinguished_name.push(rcgen::DnType::CommonName, "an authority");
-        let key = rcgen::KeyPair::generate().unwrap();
-        let authority = rcgen::CertifiedIssuer::self_signed(authority, key).unwrap();
-        let key = rcgen::KeyPair::generate().unwrap();
-        let host = ["localhost".to_owned(), "127.0.0.1".to_owned()];
-        let certificate =
-            rcgen::CertificateParams::new(host).unwrap().signed_by(&key, &authority).unwrap();
-        Self { certificate: certificate.pem(), key: key.serialize_pem(), authority }
-    }
-
     /// Writes the certificate and its key.
     pub(super) fn write(&self, files: &Files) {
         std::fs::write(&files.certificate, &self.certificate).unwrap();

@@ -33,13 +33,10 @@ fn a_child_does_its_job() {
             let label = format!("r{round}");
             let added = Credential::new(own.clone(), label.as_str(), Secret::api_key(PLANTED));
             let added = vault.put(added).await.unwrap().id;
-            vault.relabel(&pool(), added, format!("{label}-2")).await.unwrap();
-            let lease = vault.lease_refresh(&pool(), added).await.unwrap();
-            vault.begin_refresh(&pool(), added, Generation::FIRST).await.unwrap();
-            vault
-                .replace_secret(&pool(), added, Generation::FIRST, Secret::api_key("new"))
-                .await
-                .unwrap();
+            vault.relabel(&own, added, format!("{label}-2")).await.unwrap();
+            let lease = vault.lease_refresh(&own, added).await.unwrap();
+            vault.begin_refresh(&own, added, Generation::FIRST).await.unwrap();
+            vault.replace_secret(&own, added, Generation::FIRST, Secret::api_key("new")).await.unwrap();
             drop(lease);
             // Fills the log, so that it is compacted now and then.
             let reason = "x".repeat(3000);
@@ -47,8 +44,8 @@ fn a_child_does_its_job() {
             let outcome = Outcome { id: added, change: health };
             vault.record(own.clone(), vec![outcome, cooled(1, 5_000)]).await.unwrap();
             vault.record(pool(), vec![cooled(2, round)]).await.unwrap();
-            vault.move_to(&pool(), added, 0).await.unwrap();
-            vault.remove(&pool(), added).await.unwrap();
+            vault.move_to(&own, added, 0).await.unwrap();
+            vault.remove(&own, added).await.unwrap();
             generation = generation.next();
             if round == 3 {
                 say("busy");

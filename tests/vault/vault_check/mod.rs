@@ -22,7 +22,7 @@ use tower_credentials::vault::key::{Keys, VaultKey};
 use tower_credentials::{Credential, Generation, Secret};
 
 use crate::children;
-use crate::three_records::{Place, cooled, credential, id, set_mode};
+use crate::three_records::{Place, cooled, credential, id, other_pool, set_mode};
 use crate::vault_contract::{PLANTED, pool};
 
 fn account(number: u8) -> Credential {
@@ -164,7 +164,7 @@ async fn a_healthy_vault_has_no_findings() {
     assert_eq!(report.directory, place.root().display().to_string());
     // After a removal, a sign-in and a new order, and with a pool whose credentials were all removed.
     let vault = place.open().await;
-    vault.remove(&pool(), id(3)).await.unwrap();
+    vault.remove(&other_pool(), id(3)).await.unwrap();
     vault.replace_secret(&pool(), id(1), Generation::FIRST, Secret::api_key("new")).await.unwrap();
     vault.move_to(&pool(), id(2), 0).await.unwrap();
     drop(vault.lease_refresh(&pool(), id(1)).await.unwrap());

@@ -157,7 +157,7 @@ impl Restore {
         let exit =
             self.show(restored.iter().map(|Restored { account, what, .. }| (account, Some(*what))))?;
         account::tell_unknown_providers(context, providers.iter().map(String::as_str));
-        before.tell(&vault).await?;
+        before.tell(context, &vault).await?;
         let those = |what| restored.iter().filter(move |restored| restored.what == what);
         let (kept, damaged) = (those(RestoredAs::Kept), those(RestoredAs::Damaged));
         let name = |restored: &Restored| quoted(account::name(&restored.account));

@@ -106,7 +106,8 @@ impl Exec {
         let (_files, authority) = proxied.unzip();
         let TunnelOptions { proxy_others, proxy_idle } = self.tunnels;
         let others = proxy_others.unwrap_or(Others::Tunnel);
-        let proxy = authority.map(|authority| Proxy::new(authority, others, proxy_idle)).transpose()?;
+        let proxy = authority.map(|authority| Proxy::new(vec![authority], others, proxy_idle));
+        let proxy = proxy.transpose()?;
         let clients = Clients::of_command(client(&token));
         let access = AccessLog::new(AccessFormat::Off);
         let gateway = Arc::new(Gateway::new(rules, clients, access, sending).with_proxy(proxy));

@@ -197,7 +197,7 @@ impl Login {
         } else {
             self.tell("Stored", &vault.put(credential).await?, Label::Given);
         }
-        before.tell(&vault).await?;
+        before.tell(context, &vault).await?;
         account::tell_left_out(context, &vault, &pool).await;
         Ok(Exit::Done)
     }
@@ -308,7 +308,7 @@ impl Login {
             self.tell("Signed in again", &metadata, Label::kept(is_taken));
         }
         tell_whose(signed_in, &metadata);
-        before.tell(&vault).await?;
+        before.tell(context, &vault).await?;
         account::tell_left_out(context, &vault, pool).await;
         Ok(Exit::Done)
     }

@@ -49,7 +49,7 @@ impl Logout {
         let namespace = self.namespace.namespace.as_deref();
         let found = match account::find_all(context, &vault, &self.account, namespace).await {
             Ok(found) => found,
-            Err(failure) => return self.remove_damaged(&vault, failure).await,
+            Err(failure) => return self.remove_record(&vault, failure).await,
         };
         let names = account::names(&found);
         if found.len() > 1 && !self.all {
@@ -72,11 +72,14 @@ impl Logout {
         Ok(Exit::Done)
     }
 
-    /// Removes a record that can't be read, and so is in no list.
-    async fn remove_damaged(&self, vault: &FileVault, failure: Failure) -> Result<Exit, Failure> {
+    /// Removes a record by its whole id alone: it can't be read, and so is in no list, or it is in another namespace.
+    async fn remove_record(&self, vault: &FileVault, failure: Failure) -> Result<Exit, Failure> {
         let Ok(id) = CredentialId::from_str(&self.account) else { return Err(failure) };
-        // Nothing says its pool, and the vault does not ask for that of a record that can't be read.
-        let pool = PoolKey::new("unknown");
+        // A record that can be read is in a namespace that was not searched.
+        let listed = vault.list().await.unwrap_or_default().credentials;
+        let readable = listed.into_iter().find(|credential| credential.id == id);
+        // Nothing says the pool of one that can't be read, and the vault does not ask for that.
+        let pool = readable.map_or_else(|| PoolKey::new("unknown"), |credential| credential.pool);
         match vault.get(&pool, id).await {
             Err(VaultError::NotFound(_)) => return Err(failure),
             // Damage that the list has was reported when the list was read.

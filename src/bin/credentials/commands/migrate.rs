@@ -108,7 +108,7 @@ impl Migrate {
                 let vault = context.vault_or_new().await?;
                 let before = Before::of(context, &vault).await?;
                 let report = migrate::apply(&vault, &context.registry, &found).await?;
-                before.tell(&vault).await?;
+                before.tell(context, &vault).await?;
                 self.remove(context, &vault, &found, &mut outcome).await;
                 report
             }

@@ -7,7 +7,7 @@ use clap::Args;
 
 use crate::context::Context;
 use crate::failure::Failure;
-use crate::gateway::{KeptAuthority, Listener, Others, Proxy, Rules, ServeSettings, proxy_url};
+use crate::gateway::{KeptAuthorities, Listener, Others, Proxy, Rules, ServeSettings, proxy_url};
 use crate::{numbers, output};
 
 /// How a proxy treats tunnels to other hosts than the providers'.
@@ -31,7 +31,7 @@ impl TunnelOptions {
         listeners: &[Listener],
         has_tls: bool,
     ) -> Result<Proxy, Failure> {
-        let kept = KeptAuthority::of(&context.places.vault);
+        let kept = KeptAuthorities::of(&context.places.vault);
         let hosts = hosts(rules)?;
         output::say(format_args!(
             "Proxy for {}, with the authority {}",
@@ -47,6 +47,12 @@ impl TunnelOptions {
     }
 }
 
+/// Lets a proxy speak for the hosts of these rules from now on. Says what tools must do for that.
+pub(super) fn follow<S>(proxy: &Proxy, context: &Context, rules: &Rules<S>) -> Result<(), Failure> {
+    proxy.set(KeptAuthorities::of(&context.places.vault).get(of(rules))?);
+    Ok(())
+}
+
 /// Refuses a proxy that anybody could use.
 pub(super) fn check(is_open: bool, settings: &ServeSettings) -> Result<(), Failure> {
     if is_open && settings.proxy {
@@ -60,7 +66,7 @@ pub(super) fn check(is_open: bool, settings: &ServeSettings) -> Result<(), Failu
 
 /// Returns the hosts for which a proxy speaks. There must be some.
 pub(super) fn hosts<S>(rules: &Rules<S>) -> Result<BTreeSet<String>, Failure> {
-    let hosts: BTreeSet<_> = rules.targets().map(|target| target.host().to_owned()).collect();
+    let hosts = of(rules);
     if hosts.is_empty() {
         return Err(Failure::usage(
             "no origin of these providers is HTTPS, so --proxy would take no request",
@@ -68,4 +74,8 @@ pub(super) fn hosts<S>(rules: &Rules<S>) -> Result<BTreeSet<String>, Failure> {
         .way_out("leave out --proxy, and let the tools take their base URL from the variables"));
     }
     Ok(hosts)
+}
+
+fn of<S>(rules: &Rules<S>) -> BTreeSet<String> {
+    rules.targets().map(|target| target.host().to_owned()).collect()
 }

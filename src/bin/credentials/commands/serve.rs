@@ -160,7 +160,7 @@ impl Serve {
         let make = || self.tunnels.proxy(&context, &settings, &rules, &listeners, tls.is_some());
         let proxy = (self.proxy || settings.proxy).then(make).transpose()?;
         // Before anybody hears that it runs.
-        let mut reload = Reload::new(&context, file, certificate);
+        let mut reload = Reload::new(&context, &self.providers, file, certificate);
         self.say(&listeners, tls.is_some(), &rules, has_clients);
         let scheme = if tls.is_some() { "https" } else { "http" };
         let address = listeners.iter().find_map(|listener| listener.address().ok()).unwrap_or(listen);
@@ -178,7 +178,14 @@ impl Serve {
                         }
                     }
                     Changed::Settings => {
-                        let rules = async { self.rules(&Context::quiet(global, None)?).await };
+                        let rules = async {
+                            let context = Context::quiet(global, None)?;
+                            let rules = self.rules(&context).await?;
+                            if let Some(proxy) = gateway.proxy() {
+                                proxy::follow(proxy, &context, &rules)?;
+                            }
+                            Ok(rules)
+                        };
                         match rules.await {
                             Ok(rules) => {
                                 let after = of_routes(&rules, scheme, address);

@@ -35,8 +35,8 @@ impl Stranger {
                 "this request is for another host than this gateway; --allow-host adds a name of this machine"
             }
             Self::PlainProxy => {
-                "this request for another host asks a proxy of plain HTTP, and this gateway is none: with --proxy it takes \
-                 CONNECT, as tools send it for https:// if HTTPS_PROXY is set, and HTTP_PROXY is not"
+                "this request is for another host, and this gateway is not a proxy for plain HTTP; with --proxy it takes \
+                 CONNECT, which tools send for https:// if HTTPS_PROXY is set; leave HTTP_PROXY unset"
             }
             Self::Page => {
                 "this request comes from a web page; --allow-origin opens the gateway to the pages of an origin"

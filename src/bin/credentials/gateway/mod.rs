@@ -72,7 +72,7 @@ pub(crate) use access::{AccessFormat, AccessLog};
 pub(crate) use accounts::routes;
 pub(crate) use clients::{ClientRecord, Clients};
 pub(crate) use guard::{AllowedOrigin, Guard};
-pub(crate) use proxy::{Authority, KeptAuthority, OF_A_RUN, Others, Proxy, Target};
+pub(crate) use proxy::{Authority, KeptAuthorities, OF_A_RUN, Others, Proxy, Target};
 pub(crate) use route::{Forward, HttpVersion, Route, Sending};
 pub(crate) use rules::Rules;
 pub(crate) use server::{Listener, Server};
@@ -113,6 +113,11 @@ impl<S> Gateway<S> {
     /// The rules now.
     fn rules(&self) -> Arc<Rules<S>> {
         self.rules.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What takes tunnels, if anything does.
+    pub(crate) fn proxy(&self) -> Option<&Proxy> {
+        self.proxy.as_deref()
     }
 
     /// Ends what would go on for ever, and takes no other connections.

@@ -39,8 +39,7 @@ impl<S> Rules<S> {
     /// Responds to strangers, and to whoever asks for the gateway's health.
     pub(super) fn check<B>(&self, request: &Request<B>) -> Result<(), Own> {
         if *request.method() == Method::CONNECT {
-            let message =
-                "this gateway is no proxy: set it as the base URL, or start it with --proxy for CONNECT";
+            let message = "this gateway is not a proxy: set it as the base URL, or start it with --proxy for CONNECT";
             return Err(responses::refused(StatusCode::BAD_REQUEST, "invalid_request_error", message));
         }
         has_one_host(request)?;

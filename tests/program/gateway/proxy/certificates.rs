@@ -7,9 +7,10 @@ use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::{API, OTHER, World, get, send};
+use super::{API, OTHER, Tunnels, World, get, send};
 use crate::gateway::process::{Gateway, client};
-use crate::gateway::tls::{Certified, Files};
+use crate::gateway::tls::Files;
+use crate::wire::certified::Certified;
 use crate::wire::{full, soon};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -27,7 +28,7 @@ async fn the_authority_stays_the_same_and_its_key_is_its_owners_alone() {
     gateway.stop().await;
 
     let tunnels =
-        super::Tunnels::of(Gateway::start(&world.home, &["--proxy"]).await, token, &world.authority());
+        Tunnels::of(Gateway::start(&world.home, &["--proxy"]).await, token, &world.authority());
     assert_eq!(std::fs::read_to_string(world.authority()).unwrap(), first);
     tunnels.tls("h2").await;
     tunnels.gateway.stop().await;
@@ -52,15 +53,15 @@ async fn the_authority_stays_the_same_and_its_key_is_its_owners_alone() {
     run.says("others than its owner may read").says("chmod 600");
     std::fs::set_permissions(&kept, PermissionsExt::from_mode(0o600)).unwrap();
     let text = std::fs::read_to_string(&kept).unwrap();
-    for damaged in [
-        String::new(),
-        text.replace("\"version\":1", "\"version\":2"),
-        text.replace("\"key\":\"", "\"key\":\"planted"),
+    for (damaged, because) in [
+        (String::new(), "its fields can't be read"),
+        (text.replace("\"version\":1", "\"version\":2"), "another version of this program"),
+        (text.replace("\"key\":\"", "\"key\":\"planted"), "a key in it can't be read"),
     ] {
         std::fs::write(&kept, damaged).unwrap();
         let run = world.home.run(["serve", "--proxy", "--listen", "127.0.0.1:0"]).code(5);
         assert!(!run.stderr.contains("planted"), "{run:?}");
-        run.says("vault.proxy.json is damaged").says("move it away");
+        run.says("vault.proxy.json is damaged").says(because).says("move it away");
     }
 }
 
@@ -70,15 +71,41 @@ async fn a_host_that_becomes_a_providers_later_is_not_passed_by() {
     let mut tunnels = world.start(&[]).await;
     let target = format!("{OTHER}:443");
     tunnels.open(&target).await;
+    let vendors = std::fs::read_to_string(world.home.path().join("vendor.pem")).unwrap();
+    let others = std::fs::read_to_string(world.home.path().join("other.pem")).unwrap();
+    std::fs::write(world.home.path().join("vendor.pem"), vendors + &others).unwrap();
+    let first = std::fs::read_to_string(world.authority()).unwrap();
     world.home.settings(&format!(
         "[providers.x]\ntype = \"generic\"\norigins = [\"https://{API}\", \"https://{OTHER}\"]\n"
     ));
     tunnels.gateway.signal("HUP").await;
+    let said = tunnels.gateway.says("has another authority").await;
+    assert!(said.contains(OTHER) && !said.contains(API), "{said}");
+    assert!(said.ends_with("vault.proxy.pem again"), "{said}");
     tunnels.gateway.says("The settings were read again").await;
-    // Untouched, the client's token would go there.
-    let (head, _) = tunnels.connect(&target).await;
-    assert!(head.starts_with("HTTP/1.1 503 "), "{head}");
+    // Those who trust the first authority go on, and untouched the client's token would go to the new host.
     tunnels.tls("h2").await;
+    let connecting = async |tunnels: &Tunnels| {
+        let stream = tunnels.open(&target).await;
+        let name = ServerName::try_from(OTHER).unwrap();
+        soon("the handshake", tunnels.connector("http/1.1").connect(name, stream)).await
+    };
+    connecting(&tunnels).await.unwrap_err();
+
+    // Both are in the file, also for the next start.
+    let second = std::fs::read_to_string(world.authority()).unwrap();
+    assert!(second.starts_with(&first) && second.len() > first.len());
+    let Tunnels { gateway, token, .. } = tunnels;
+    gateway.stop().await;
+    let tunnels =
+        Tunnels::of(Gateway::start(&world.home, &["--proxy"]).await, token, &world.authority());
+    tunnels.tls("h2").await;
+    let stream = TokioIo::new(connecting(&tunnels).await.unwrap());
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(stream).await.unwrap();
+    tokio::spawn(connection);
+    let request = Request::get("/a").header("host", OTHER).body(full("")).unwrap();
+    assert_eq!(send(&mut sender, request).await, (200, "GET /a Bearer good-1-key\n".to_owned()));
+    assert_eq!(std::fs::read_to_string(world.authority()).unwrap(), second);
 }
 
 #[tokio::test(flavor = "multi_thread")]

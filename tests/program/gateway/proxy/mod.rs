@@ -205,7 +205,9 @@ struct Tunnels {
 impl Tunnels {
     fn of(gateway: Gateway, token: String, authority: &std::path::Path) -> Self {
         let mut roots = RootCertStore::empty();
-        roots.add(CertificateDer::from_pem_file(authority).unwrap()).unwrap();
+        for certificate in CertificateDer::pem_file_iter(authority).unwrap() {
+            roots.add(certificate.unwrap()).unwrap();
+        }
         Self { gateway, token, roots }
     }
 

@@ -113,6 +113,7 @@ async fn only_tunnels_are_taken_and_only_if_it_is_a_proxy() {
             ))
             .await;
         assert!(said.starts_with("HTTP/1.1 403 ") && said.contains("CONNECT"), "{said}");
+        assert!(said.contains("this gateway is not a proxy for plain HTTP"), "{said}");
     }
     let token = client(&world.home, &["other"]);
     let gateway = Gateway::start(&world.home, &[]).await;
@@ -123,6 +124,7 @@ async fn only_tunnels_are_taken_and_only_if_it_is_a_proxy() {
     );
     let said = gateway.raw(said).await;
     assert!(said.starts_with("HTTP/1.1 400 ") && said.contains("--proxy"), "{said}");
+    assert!(said.contains("this gateway is not a proxy:"), "{said}");
     assert_eq!(world.net.asked(), [""; 0]);
 }
 

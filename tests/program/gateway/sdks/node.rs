@@ -4,7 +4,8 @@ use super::alone::Alone;
 use super::ends::Ends;
 use super::vendor::Vendor;
 use crate::gateway::process::{Gateway, client};
-use crate::gateway::tls::{Certified, Files};
+use crate::gateway::tls::Files;
+use crate::wire::certified::Certified;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn ai() {

@@ -11,7 +11,8 @@ use tokio::time::{Interval, MissedTickBehavior};
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::gateway::{CertificateFiles, ClientRecord, ClientsFile, Forward, Rules, Stamp};
-use crate::{output, running};
+use crate::output;
+use crate::running::{self, Running};
 
 /// How often to look whether something has changed.
 const EVERY: Duration = Duration::from_secs(1);
@@ -52,8 +53,7 @@ pub(super) struct Reload {
     stamp: Stamp,
     certificate: Option<CertificateFiles>,
     asked: PathBuf,
-    /// While this is there, others notice the gateway.
-    _noticed: Option<File>,
+    running: Running,
     asked_at: Option<SystemTime>,
     every: Interval,
     hangups: Hangups,
@@ -62,12 +62,12 @@ pub(super) struct Reload {
 impl Reload {
     pub(super) fn new(
         context: &Context,
+        providers: &[String],
         clients: ClientsFile,
         certificate: Option<CertificateFiles>,
     ) -> Self {
         let asked = running::told_by(&context.places.vault);
-        // It may make that file.
-        let noticed = running::notice(&context.places.vault);
+        let running = Running::of(context, providers);
         let mut every = tokio::time::interval(EVERY);
         every.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Self {
@@ -76,7 +76,7 @@ impl Reload {
             certificate,
             asked_at: modified(&asked),
             asked,
-            _noticed: noticed,
+            running,
             every,
             #[cfg(not(unix))]
             hangups: (),
@@ -91,6 +91,10 @@ impl Reload {
             tokio::select! {
                 () = hangup(&mut self.hangups) => return Changed::Settings,
                 _ = self.every.tick() => {}
+            }
+            // Before its accounts are read: one that is stored later is told of.
+            if self.running.notice() {
+                return Changed::Settings;
             }
             let asked_at = modified(&self.asked);
             if std::mem::replace(&mut self.asked_at, asked_at) != asked_at {

@@ -3,7 +3,7 @@
 //! Each file uses only those that come after it here:
 //!
 //! - this file: a CONNECT, and what becomes of it. `tunnel`: what follows it.
-//! - `kept`: an authority that stays the same. `authority`: certificates for the providers' hosts.
+//! - `kept`: authorities that stay the same. `authority`: certificates for the providers' hosts.
 //! - `outside`: connections to other hosts. `addresses`: which of them are public.
 //! - `target`: a host and a port.
 
@@ -16,13 +16,14 @@ mod tunnel;
 
 use std::borrow::Cow;
 use std::collections::HashSet;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use http::{Request, Response, StatusCode, Version};
 use http_body_util::Full;
 use hyper::body::{Body, Incoming};
 use hyper::upgrade::OnUpgrade;
+use tokio_rustls::TlsAcceptor;
 
 use super::Gateway;
 use super::access::Seen;
@@ -37,14 +38,15 @@ use outside::{NoConnection, Outside};
 use tunnel::To;
 
 pub(crate) use authority::{Authority, OF_A_RUN};
-pub(crate) use kept::KeptAuthority;
+pub(crate) use kept::KeptAuthorities;
 pub(crate) use outside::Others;
 pub(crate) use target::Target;
 pub(super) use tunnel::Tunnel;
 
 /// Takes tunnels.
 pub(crate) struct Proxy {
-    authority: Authority,
+    /// Each vouches for other hosts.
+    authorities: RwLock<Arc<[Authority]>>,
     outside: Outside,
     /// How long nothing may pass in a tunnel to another host.
     idle: Duration,
@@ -53,8 +55,24 @@ pub(crate) struct Proxy {
 }
 
 impl Proxy {
-    pub(crate) fn new(authority: Authority, others: Others, idle: Duration) -> Result<Self, Failure> {
-        Ok(Self { authority, outside: Outside::new(others)?, idle, refused: Mutex::default() })
+    pub(crate) fn new(
+        authorities: Vec<Authority>,
+        others: Others,
+        idle: Duration,
+    ) -> Result<Self, Failure> {
+        let authorities = RwLock::new(authorities.into());
+        Ok(Self { authorities, outside: Outside::new(others)?, idle, refused: Mutex::default() })
+    }
+
+    /// Takes other authorities for the tunnels from now on.
+    pub(crate) fn set(&self, authorities: Vec<Authority>) {
+        *self.authorities.write().unwrap_or_else(PoisonError::into_inner) = authorities.into();
+    }
+
+    /// Returns what speaks TLS as this host, if an authority vouches for it.
+    fn acceptor(&self, host: &str) -> Option<TlsAcceptor> {
+        let authorities = self.authorities.read().unwrap_or_else(PoisonError::into_inner).clone();
+        authorities.iter().find(|authority| authority.vouches_for(host))?.acceptor(host).ok()
     }
 }
 
@@ -161,14 +179,10 @@ impl<S: Forward> Gateway<S> {
             return Ok((upgrade, To::Other { stream, idle: proxy.idle }));
         }
         let upstream = target.origin().parse().ok().and_then(|endpoint| Upstream::new(&endpoint));
-        let acceptor = match proxy.authority.vouches_for(target.host()) {
-            true => proxy.authority.acceptor(target.host()).ok(),
+        let (Some(upstream), Some(acceptor)) = (upstream, proxy.acceptor(target.host())) else {
             // Untouched, its requests would take the client's token to that host.
-            false => None,
-        };
-        let (Some(upstream), Some(acceptor)) = (upstream, acceptor) else {
             let message = format!(
-                "the proxy's authority can't vouch for {}, which has become a provider's host later; start the gateway again",
+                "the proxy has no certificate for {}; let it make one: credentials serve reload",
                 target.host()
             );
             return Err(responses::refused(StatusCode::SERVICE_UNAVAILABLE, "no_certificate", message));
