@@ -5,13 +5,25 @@
 
 #![cfg(feature = "redis")]
 
+#[cfg(feature = "oauth")]
+#[path = "../authorization_server/mod.rs"]
+mod authorization_server;
+#[cfg(all(unix, feature = "file", feature = "oauth"))]
+#[path = "../children/mod.rs"]
+mod children;
+#[cfg(feature = "oauth")]
+mod host;
 mod server;
 #[path = "../vault/vault_contract/mod.rs"]
 mod vault_contract;
 
+#[cfg(feature = "oauth")]
+mod clocks;
 mod contract;
 mod forgetting;
 mod hosts;
 mod leases;
 mod outages;
+#[cfg(all(unix, feature = "file", feature = "oauth"))]
+mod processes;
 mod settings;
