@@ -32,6 +32,11 @@ macro_rules! line {
 }
 
 impl Event {
+    /// Emits an event to `tracing` whose trouble is logged already.
+    pub(super) fn log_for_debugging(&self) {
+        debug!(target: TARGET, event = debug(&self.kind), "trouble goes on");
+    }
+
     /// Emits the event to `tracing`: problems as warnings, changes as information, and the rest for debugging.
     pub(super) fn log(&self) {
         match &self.kind {

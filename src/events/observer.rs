@@ -110,6 +110,17 @@ impl Observer {
         let Numbers { request, attempt } = numbers;
         let event = Event { at, request, attempt, kind };
         event.log();
+        self.tell(event);
+    }
+
+    /// Emits an event of trouble that the log has already.
+    pub(crate) fn emit_logged(&self, at: Timestamp, kind: EventKind) {
+        let event = Event { at, request: None, attempt: None, kind };
+        event.log_for_debugging();
+        self.tell(event);
+    }
+
+    fn tell(&self, event: Event) {
         if let Some(observe) = &self.observe {
             observe(&event);
         }

@@ -253,7 +253,12 @@ impl Task {
             Ok(()) if count == 0 => {}
             Ok(()) => pool.emit(Numbers::NONE, EventKind::Saved { outcomes: count }),
             Err(ref error) => {
-                pool.emit(Numbers::NONE, EventKind::SaveFailed { error: error.to_string().into() })
+                let failed = EventKind::SaveFailed { error: error.to_string().into() };
+                match error {
+                    // Whoever returns this has logged it, once for all tries.
+                    VaultError::Unreachable(_) => pool.0.config.observer.emit_logged(now, failed),
+                    _ => pool.emit(Numbers::NONE, failed),
+                }
             }
         }
         if is_again && result.is_ok() {

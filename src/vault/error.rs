@@ -92,6 +92,8 @@ pub enum VaultError {
     /// The vault's response does not belong to the request.
     UnexpectedResponse,
     /// What keeps the vault's records, such as a database, can't be reached. Whether a change was made is not known.
+    ///
+    /// A backend that returns this logs once that they are away, and once that they are back: the pools over it log neither.
     Unreachable(BoxError),
     /// The lease of a credential's refresh ended before the refresh began: its holder was stopped, or cut off from the vault.
     /// No token was presented.

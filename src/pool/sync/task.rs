@@ -42,8 +42,10 @@ pub(super) struct Syncing {
     watching: Watching,
     synced: Instant,
     saved_responses: Instant,
-    /// Whether the vault could not be read the last time. The log says so once, and once that it can be read again.
+    /// Whether the vault could not be read the last time.
     is_away: bool,
+    /// Whether the log says so. It says it once, and once that the vault can be read again.
+    is_logged: bool,
 }
 
 impl Syncing {
@@ -59,6 +61,7 @@ impl Syncing {
             synced: now,
             saved_responses: now,
             is_away: false,
+            is_logged: false,
         }
     }
 
@@ -138,11 +141,14 @@ impl Syncing {
     async fn sync(&mut self, pool: &Pool) {
         let result = sync_patiently(pool, self.every).await;
         self.synced = Instant::now();
-        match (&result, std::mem::replace(&mut self.is_away, result.is_err())) {
-            (Err(error), false) => {
+        self.is_away = result.is_err();
+        match &result {
+            // Whoever returns this has logged it, once for all pools.
+            Err(VaultError::Unreachable(_)) => {}
+            Err(error) if !std::mem::replace(&mut self.is_logged, true) => {
                 tracing::warn!(target: "tower_credentials", %error, "could not read the vault");
             }
-            (Ok(()), true) => {
+            Ok(()) if std::mem::take(&mut self.is_logged) => {
                 tracing::info!(target: "tower_credentials", "the vault can be read again");
             }
             _ => {}

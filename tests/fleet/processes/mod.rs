@@ -1,0 +1,209 @@
+//! Hosts that are processes of their own, with one account at a server whose refresh tokens work once: some are killed, some
+//! are stopped, and the engine goes away.
+
+mod killed;
+mod one_exchange;
+#[cfg(target_os = "linux")]
+mod outage;
+mod stopped;
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tower::ServiceExt;
+use tower_credentials::events::EventKind;
+use tower_credentials::standing::Standing;
+use tower_credentials::vault::key::VaultKey;
+use tower_credentials::vault::redis::RedisBackend;
+use tower_credentials::vault::seal::Seal;
+use tower_credentials::vault::{StoredPool, VaultExt};
+use tower_credentials::{Credential, CredentialId, RefreshError, Refresher, Secret};
+
+use crate::authorization_server::{AuthorizationServer, Kind, Rules};
+use crate::children::{self, Child, Job, eventually, hear_while_working, say, setting};
+use crate::host::{GRACE, Host, key, oauth, short, sign_in};
+use crate::server::{Server, sealed};
+
+// The children
+
+#[test]
+fn a_child_does_its_job() {
+    let Some(job) = children::job() else { return };
+    assert_eq!(job, "host");
+    children::on_two_threads(host());
+}
+
+/// Sends requests at once, whenever it is told `go` and how many, and says what it got.
+async fn host() {
+    if setting("LOG").is_some() {
+        tracing_subscriber::fmt().with_ansi(false).without_time().with_writer(|| Log).init();
+    }
+    let server = setting("SERVER").unwrap();
+    let grace = Duration::from_millis(setting("GRACE").unwrap().parse().unwrap());
+    let backend = short(RedisBackend::builder(setting("ENGINE").unwrap()), grace).open().await.unwrap();
+    let vault = sealed(backend, &children::key("KEY"));
+    let host = Host::with(vault, &server, refresher(&server), |builder| {
+        builder.on_event(|event| {
+            if let EventKind::RefreshFailed { error, .. } = &event.kind {
+                say(format!("failed: {error}"));
+            }
+        })
+    });
+    let host = host.await;
+    say("ready");
+    loop {
+        match hear_while_working().await.split_once(' ') {
+            Some(("go", requests)) => say(format!("got {}", host.ask(requests.parse().unwrap()).await)),
+            Some(("limit", requests)) => {
+                host.meet_limit();
+                say(format!("got {}", host.ask(requests.parse().unwrap()).await));
+            }
+            _ => return,
+        }
+    }
+}
+
+/// Tells the parent each line of the log.
+struct Log;
+
+impl io::Write for Log {
+    fn write(&mut self, text: &[u8]) -> io::Result<usize> {
+        say(format!("log {}", String::from_utf8_lossy(text).trim_end()));
+        Ok(text.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A refresher that is held once at the place that the parent has set: until it is told to go on, or for ever.
+fn refresher(server: &str) -> Refresher {
+    let (oauth, hold) = (oauth(server), setting("HOLD").unwrap_or_default());
+    let was_held = Arc::new(AtomicBool::new(false));
+    Refresher::new(move |credential: Credential| {
+        let (oauth, hold, was_held) = (oauth.clone(), hold.clone(), was_held.clone());
+        let pause = async move |place| {
+            if hold == place && !was_held.swap(true, Ordering::AcqRel) {
+                say(format!("held {place}"));
+                hear_while_working().await;
+            }
+        };
+        async move {
+            pause("before").await;
+            let renewed: Result<Secret, RefreshError> = oauth.refresher().oneshot(credential).await;
+            pause("after").await;
+            renewed
+        }
+    })
+}
+
+// The parent
+
+struct Scene {
+    engine: Server,
+    server: AuthorizationServer,
+    key: VaultKey,
+    grace: Duration,
+}
+
+impl Scene {
+    /// An account whose access token has expired; `None` if no engine is installed.
+    async fn new(rules: Rules) -> Option<Self> {
+        let scene = Self::with(rules, ["alice"]).await?;
+        scene.expire();
+        Some(scene)
+    }
+
+    /// The accounts of these people.
+    async fn with<const N: usize>(rules: Rules, people: [&str; N]) -> Option<Self> {
+        let engine = Server::start(&[])?;
+        let server = AuthorizationServer::start(rules);
+        let scene = Self { engine, server, key: VaultKey::generate(), grace: GRACE };
+        for person in people {
+            sign_in(&scene.server, &scene.vault(), person).await;
+        }
+        Some(scene)
+    }
+
+    fn expire(&self) {
+        self.server.advance(self.server.rules().access_lifetime + Duration::from_secs(1));
+    }
+
+    fn vault(&self) -> Seal<RedisBackend> {
+        sealed(short(self.engine.builder(), self.grace).build().unwrap(), &self.key)
+    }
+
+    async fn stored(&self) -> StoredPool {
+        self.vault().load_pool(key()).await.unwrap()
+    }
+
+    /// A host that is not started yet.
+    fn host(&self) -> Job {
+        Job::new(module_path!(), "host")
+            .key("KEY", &self.key)
+            .set("ENGINE", self.engine.url())
+            .set("SERVER", self.server.url())
+            .set("GRACE", self.grace.as_millis().to_string())
+    }
+
+    fn start(&self, count: usize) -> Vec<Child> {
+        let mut hosts: Vec<_> = (0..count).map(|_| self.host().start()).collect();
+        hosts.iter_mut().for_each(|host| host.wait_for("ready"));
+        hosts
+    }
+
+    /// Waits until so many requests have reached the server.
+    async fn requests_have_arrived(&self, count: usize) {
+        let have_arrived = async || (self.server.asked(Kind::Resource) >= count).then_some(());
+        eventually("the requests arrive", have_arrived).await;
+    }
+
+    fn lease_key(&self, id: CredentialId) -> String {
+        format!("tower-credentials:{{openai/default}}:lease:{id}")
+    }
+
+    /// Returns who holds the lease; `None` if nobody does.
+    fn holder(&self, id: CredentialId) -> Option<String> {
+        self.engine.tell(&["GET", &self.lease_key(id)])
+    }
+
+    /// Returns the note on a refresh that has begun.
+    fn note(&self, id: CredentialId) -> Note {
+        let key = "tower-credentials:{openai/default}:notes";
+        let text: String = self.engine.tell(&["HGET", key, &id.to_string()]);
+        let parts: Vec<_> = text.split(':').collect();
+        let [_, since, owner, _, found] = parts[..] else { panic!("{text}") };
+        Note { since: since.parse().unwrap(), owner: owner.to_owned(), was_found: !found.is_empty() }
+    }
+}
+
+struct Note {
+    /// By the engine's clock, in milliseconds.
+    since: u64,
+    owner: String,
+    /// Whether another host has found that the lease has lapsed.
+    was_found: bool,
+}
+
+fn go(host: &mut Child, requests: usize) {
+    host.tell(&format!("go {requests}"));
+}
+
+fn got(host: &mut Child) -> String {
+    host.wait_for_one_of("got ")
+}
+
+fn end(mut host: Child) {
+    host.tell("end");
+    host.succeed();
+}
+
+/// Returns the id of the account with this label, and its standing.
+fn account(pool: &StoredPool, label: &str) -> (CredentialId, Standing) {
+    let record = pool.credentials.iter().find(|record| &*record.metadata.label == label).unwrap();
+    let id = record.metadata.id;
+    (id, pool.standings.credentials.get(&id).cloned().unwrap_or_default())
+}
