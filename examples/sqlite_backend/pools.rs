@@ -146,8 +146,10 @@ pub fn record(
         let mut step = Step::default();
         for outcome in known {
             let touched = standings.merge(outcome);
-            step.standings.extend(touched.standings);
-            step.to_back.extend(touched.to_back);
+            step.standings.extend(touched.standings());
+            if touched.is_to_back {
+                step.to_back.extend(touched.standings());
+            }
             step.is_reordered |= touched.is_reordered;
         }
         step
