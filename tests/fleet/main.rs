@@ -13,6 +13,8 @@ mod authorization_server;
 mod children;
 #[cfg(feature = "oauth")]
 mod host;
+#[cfg(feature = "oauth")]
+mod proxy;
 mod server;
 #[path = "../vault/vault_contract/mod.rs"]
 mod vault_contract;
@@ -20,6 +22,8 @@ mod vault_contract;
 #[cfg(feature = "oauth")]
 mod clocks;
 mod contract;
+#[cfg(all(unix, feature = "file", feature = "oauth"))]
+mod cut_off;
 mod forgetting;
 mod hosts;
 mod leases;
