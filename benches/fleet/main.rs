@@ -66,7 +66,12 @@ async fn next_notice(watch: &mut Watch) {
     assert!(watch.changed().await, "the watch has ended");
 }
 
-/// A host: says the number of failures of the account, whenever its pool knows of more.
+/// The time by the clock that all processes of this machine share.
+fn now() -> Duration {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("a clock that is set")
+}
+
+/// A host: says the number of failures of the account, and since when, whenever its pool knows of more.
 async fn host(url: &str, key: &VaultKey, account: CredentialId) {
     let vault = vault(url, key);
     let mut watch = vault.watch(pool_key()).await.expect("the engine").expect("a watch");
@@ -77,6 +82,8 @@ async fn host(url: &str, key: &VaultKey, account: CredentialId) {
     let mut stdout = std::io::stdout();
     let mut said = None;
     loop {
+        // Before the status of all accounts is asked for, which no request does.
+        let at = now();
         let failures = pool
             .status()
             .iter()
@@ -84,7 +91,7 @@ async fn host(url: &str, key: &VaultKey, account: CredentialId) {
             .map_or(0, |one| one.standing.failures);
         if said != Some(failures) {
             said = Some(failures);
-            if writeln!(stdout, "{failures}").and_then(|()| stdout.flush()).is_err() {
+            if writeln!(stdout, "{failures} {}", at.as_nanos()).and_then(|()| stdout.flush()).is_err() {
                 return;
             }
         }
@@ -96,7 +103,7 @@ async fn host(url: &str, key: &VaultKey, account: CredentialId) {
 /// Hosts, and what they say: when, and how many failures each knows.
 struct Hosts {
     children: Vec<Child>,
-    said: Receiver<(Instant, u64)>,
+    said: Receiver<(Duration, u64)>,
 }
 
 impl Hosts {
@@ -114,8 +121,11 @@ impl Hosts {
             let sender = sender.clone();
             std::thread::spawn(move || {
                 for line in lines.map_while(Result::ok) {
-                    let Ok(number) = line.parse() else { continue };
-                    if sender.send((Instant::now(), number)).is_err() {
+                    let parse = |(number, at): (&str, &str)| {
+                        Some((Duration::from_nanos(at.parse().ok()?), number.parse().ok()?))
+                    };
+                    let said = line.split_once(' ').and_then(parse).expect("two numbers");
+                    if sender.send(said).is_err() {
                         return;
                     }
                 }
@@ -130,7 +140,7 @@ impl Hosts {
     }
 
     /// Waits until each of them knows of so many failures. Returns when.
-    fn know(&self, failures: u64) -> Vec<Instant> {
+    fn know(&self, failures: u64) -> Vec<Duration> {
         let mut times = Vec::new();
         while times.len() < self.children.len() {
             let (at, number) = self.said.recv_timeout(Duration::from_secs(60)).expect("a host says it");
@@ -194,12 +204,12 @@ fn seen(accounts: usize, count: usize) {
         if number == WARM_UP + 1 {
             before = counters(&engine);
         }
-        let began = Instant::now();
+        let began = now();
         let outcomes = vec![cooldown(account, number)];
         runtime.block_on(writer.record(pool_key(), outcomes)).expect("the engine");
         let knew = hosts.know(number);
         if number > WARM_UP {
-            times.extend(knew.into_iter().map(|at| at.duration_since(began)));
+            times.extend(knew.into_iter().map(|at| at.saturating_sub(began)));
         }
     }
     let after = counters(&engine);

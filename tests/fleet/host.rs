@@ -55,6 +55,10 @@ pub(crate) struct Host {
 }
 
 impl Host {
+    pub(crate) async fn open(vault: impl Vault, server: &str) -> Self {
+        Self::with(vault, server, oauth(server).refresher().into(), |builder| builder).await
+    }
+
     /// Opens a host with this refresher and these settings.
     pub(crate) async fn with(
         vault: impl Vault,

@@ -11,6 +11,8 @@ mod authorization_server;
 mod children;
 #[cfg(feature = "oauth")]
 mod host;
+#[cfg(feature = "oauth")]
+mod proxy;
 mod server;
 #[path = "../vault/vault_contract.rs"]
 mod vault_contract;
@@ -19,6 +21,8 @@ mod vault_contract;
 mod clocks;
 mod contract;
 mod failover;
+#[cfg(all(unix, feature = "file", feature = "oauth"))]
+mod cut_off;
 mod forgetting;
 mod hosts;
 mod leases;

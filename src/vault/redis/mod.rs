@@ -68,7 +68,8 @@
 //! - **An engine that has forgotten** changes is given back, by any host that has seen them, newer secrets and lost accounts.
 //!   Removed accounts stay removed, if their removal was not forgotten. After a restore from a backup on purpose call
 //!   [`RedisBackend::restored`]: nothing is given back then. Cooldowns are not given back; the next responses set them again.
-//! - **The engine's clock** decides on leases and waits. Cooldowns are moments of the hosts' clocks, so keep these in step.
+//! - **The engine's clock** decides on leases and waits. Cooldowns are moments of the hosts' clocks, so [keep these in
+//!   step](#limits).
 //!
 //! | engine | a new secret, once its change is confirmed, outlives |
 //! |---|---|
@@ -89,6 +90,9 @@
 //!   one has presented the old token meanwhile, the vendor may have ended the sign-in. No lease can prevent that.
 //! - While a cluster moves a pool's slot to another node, changes of that pool fail with [`VaultError::Unreachable`].
 //! - Who can write to the engine can read and make no secret, but can remove records and put back older ones.
+//! - The clocks of hosts must not differ by more than a minute. A host that is further behind takes the others' new cooldowns
+//!   for misdated, and ends them for all. Of one that is further ahead the others take no cooldown, and it takes those of
+//!   others to end early: a success there ends them for all.
 //! - An id is unique in its pool. Records have no size limit but the engine's of 512 MB.
 //! - The engine's user needs the commands `EVAL`, `EVALSHA` and those of the scripts, `XREAD`, `WAIT`, `WAITAOF`, `INFO` and
 //!   `CONFIG GET`; the last two may be forbidden, and then [a finding](Finding::Unknown) says so.
