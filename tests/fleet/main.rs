@@ -20,9 +20,9 @@ mod vault_contract;
 #[cfg(feature = "oauth")]
 mod clocks;
 mod contract;
-mod failover;
 #[cfg(all(unix, feature = "file", feature = "oauth"))]
 mod cut_off;
+mod failover;
 mod forgetting;
 mod hosts;
 mod leases;
