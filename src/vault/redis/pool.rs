@@ -5,6 +5,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use super::Inner;
 use super::entry::{Entry, EntryId};
@@ -44,6 +45,8 @@ pub(super) struct Copy {
     pub(super) last: EntryId,
     /// The entry up to which the stored snapshot goes.
     pub(super) snapshot: EntryId,
+    /// Until when another host has the time to store a snapshot.
+    pub(super) snapshot_claimed_until: Option<Instant>,
     /// What tells this pool from one that was restored from a backup on purpose.
     pub(super) epoch: Option<String>,
 }

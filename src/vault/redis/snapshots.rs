@@ -1,6 +1,9 @@
 //! Snapshots of a pool's standings, after which its log is trimmed.
 
 use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use super::Inner;
 use super::entry::EntryId;
@@ -34,9 +37,11 @@ impl Inner {
     pub(super) fn keep_snapshot_if_due(self: &Arc<Self>, pool: &Arc<Pool>, due: Due) {
         let is_due = {
             let copy = pool.copy();
-            copy.replica.as_ref().is_some_and(|replica| {
-                replica.last().number >= copy.snapshot.number.saturating_add(due.after)
-            })
+            let is_claimed = copy.snapshot_claimed_until.is_some_and(|until| Instant::now() < until);
+            !is_claimed
+                && copy.replica.as_ref().is_some_and(|replica| {
+                    replica.last().number >= copy.snapshot.number.saturating_add(due.after)
+                })
         };
         if is_due {
             let (inner, pool) = (self.clone(), pool.clone());
@@ -53,8 +58,10 @@ impl Inner {
         let slot = pool.keys.slot();
         let claim =
             CLAIM.on([pool.keys.part("lease:snapshot")]).arg(random::token()).arg(CLAIMED_FOR_MILLIS);
-        let (said, _): (String, u64) = self.engine.run(slot, &claim).await?;
+        let (said, left): (String, u64) = self.engine.run(slot, &claim).await?;
         if said != "yours" {
+            // Each change would ask again.
+            pool.copy().snapshot_claimed_until = Some(Instant::now() + Duration::from_millis(left));
             return Ok(());
         }
         let mut get = redis::cmd("GETRANGE");
