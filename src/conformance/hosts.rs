@@ -231,9 +231,11 @@ pub async fn changes_by_one_host_lead_another_to_what_a_load_shows(hosts: impl H
     one.replace_secret(&pool(), a, Generation::FIRST, Secret::api_key("new")).await.unwrap();
     let read = reader.catch_up(&other).await;
     assert!(read.credentials.iter().any(|credential| credential.metadata.id == a), "{read:?}");
-    put_all(&one, ["c"]).await;
     one.remove(&pool(), b).await.unwrap();
     assert_eq!(reader.catch_up(&other).await.removed, [b]);
+    let [c] = put_all(&one, ["c"]).await;
+    reader.catch_up(&other).await;
+    assert!(reader.credentials.contains_key(&c), "it was added");
 }
 
 /// A watch of one host tells of what another changes. A vault may have no watch.

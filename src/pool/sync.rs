@@ -49,8 +49,11 @@ impl Pool {
     /// Outside of a runtime this does nothing.
     pub(super) fn keep_syncing(&self, every: Duration) {
         let Ok(runtime) = Handle::try_current() else { return };
-        let syncing = Syncing::new(self.key().clone(), every.max(Duration::from_millis(1)));
-        runtime.spawn(syncing.run(Arc::downgrade(&self.0)));
+        let (key, pool) = (self.key().clone(), Arc::downgrade(&self.0));
+        // The timer is made in the task: a runtime without timers opens a pool all the same.
+        runtime.spawn(async move {
+            Syncing::new(key, every.max(Duration::from_millis(1))).run(pool).await;
+        });
     }
 
     /// Applies what has changed in the vault. Returns `false` if the pool must be loaded for that.
