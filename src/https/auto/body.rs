@@ -67,19 +67,19 @@ impl fmt::Debug for AutoBody {
 /// The body of a request on a connection of HTTP/2. A body that has ended stays with the client, which can send it again.
 pub(super) struct Sent<B> {
     body: Option<B>,
-    hint: SizeHint,
+    exact_length: Option<u64>,
     // A server may respond before it has read all. Its limit holds for what is still being sent, too.
     _stream: Option<Arc<Stream>>,
 }
 
 impl<B: Body> Sent<B> {
     pub(super) fn whole(body: B, stream: Arc<Stream>) -> Self {
-        Self { body: Some(body), hint: SizeHint::new(), _stream: Some(stream) }
+        Self { body: Some(body), exact_length: None, _stream: Some(stream) }
     }
 
     /// In place of a body that has ended.
     pub(super) fn ended(body: &B) -> Self {
-        Self { body: None, hint: body.size_hint(), _stream: None }
+        Self { body: None, exact_length: body.size_hint().exact(), _stream: None }
     }
 
     /// The body, unless it has stayed with the client.
@@ -107,6 +107,10 @@ impl<B: Body + Unpin> Body for Sent<B> {
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.as_ref().map_or(self.hint, Body::size_hint)
+        match (&self.body, self.exact_length) {
+            (Some(body), _) => body.size_hint(),
+            (None, Some(length)) => SizeHint::with_exact(length),
+            (None, None) => SizeHint::new(),
+        }
     }
 }
