@@ -1,5 +1,6 @@
 //! The service: each request in a transaction, in a thread that may block.
 
+use std::collections::HashMap;
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
@@ -27,6 +28,8 @@ pub struct SqliteBackend {
     /// happens, so no lease outlives its holder, and none ends before it. The files are never removed: a process that waits
     /// would lock one that no other sees.
     leases: PathBuf,
+    /// Those of this process who wait for a lease, by its name, in the order in which they have asked.
+    lines: Arc<Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>>,
 }
 
 impl SqliteBackend {
@@ -43,7 +46,7 @@ impl SqliteBackend {
             database.pragma_update(None, "journal_mode", "wal")?;
             database.pragma_update(None, "synchronous", "full")?;
             database.execute_batch(include_str!("schema.sql"))?;
-            Ok(Self { database: Arc::new(Mutex::new(database)), leases })
+            Ok(Self { database: Arc::new(Mutex::new(database)), leases, lines: Arc::default() })
         };
         tokio::task::spawn_blocking(open).await?
     }
@@ -68,12 +71,16 @@ impl SqliteBackend {
 
     /// Waits for the lease with this name. Whoever drops the future leaves nothing behind.
     async fn lease(&self, name: String) -> Result<VaultResponse<Sealed>, BoxError> {
-        let path = self.leases.join(name);
+        let path = self.leases.join(&name);
+        let line =
+            self.lines.lock().unwrap_or_else(PoisonError::into_inner).entry(name).or_default().clone();
+        let turn = line.lock_owned().await;
         let open = move || File::options().create(true).truncate(false).write(true).open(path);
         let file = tokio::task::spawn_blocking(open).await??;
         loop {
             match file.try_lock() {
-                Ok(()) => return Ok(VaultResponse::Lease(RefreshLease::new(file))),
+                // The file is unlocked before the next one's turn.
+                Ok(()) => return Ok(VaultResponse::Lease(RefreshLease::new((file, turn)))),
                 Err(TryLockError::WouldBlock) => tokio::time::sleep(ASK_AGAIN).await,
                 Err(TryLockError::Error(error)) => return Err(error.into()),
             }

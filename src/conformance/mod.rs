@@ -60,7 +60,8 @@
 //! - **A lease** is held by one at a time, in all processes. It ends when its [`RefreshLease`] is dropped, and with its
 //!   process. If it can end before that, as over a network, `BeginRefresh` only notes the refresh if the lease is still
 //!   held, and is [`VaultError::LeaseLost`] otherwise; its response says [how long](crate::vault::Begun::present_within)
-//!   the token may be presented. A lease holds up no other request but one for the same lease.
+//!   the token may be presented. A lease holds up no other request but one for the same lease. Callers of one process get it
+//!   in the order in which they have asked.
 //! - **A future may be polled once and left**, for as long as its caller likes, and may be dropped at any time. So nothing
 //!   that others need is held while a lease is waited for: no connection of a pool, no transaction, no lock. Whoever stops
 //!   waiting, before or after its turn has come, keeps nobody out.
