@@ -6,12 +6,13 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use tempfile::TempDir;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 use tower_credentials::vault::key::VaultKey;
 use tower_credentials::vault::redis::RedisBackend;
 use tower_credentials::vault::{VaultError, VaultExt};
 use tower_credentials::{Credential, Generation, PoolKey, Secret};
 
+use crate::children::eventually;
 use crate::hosts::{notices_until, once_it_is_back};
 use crate::server::{self, Server, sealed};
 use crate::vault_contract::{account, cooled, order, pool, put_all, token};
@@ -59,11 +60,18 @@ impl Drop for Sentinel {
 async fn primary_and_replica() -> Option<[Server; 2]> {
     let primary = Server::start(&[])?;
     let replica = Server::start(&["--replicaof", "127.0.0.1", &primary.port().to_string()])?;
-    // The engine tells nobody when a replica is up to date.
-    while !replica.tell::<String>(&["INFO", "replication"]).contains("master_link_status:up") {
-        sleep(Duration::from_millis(10)).await;
-    }
+    is_up_to_date(&replica).await;
     Some([primary, replica])
+}
+
+/// Waits until a replica has what its primary has.
+async fn is_up_to_date(replica: &Server) {
+    says("the replica is up to date", replica, &["INFO", "replication"], "master_link_status:up").await;
+}
+
+/// Waits until a node's response to a command contains this. The engine tells nobody when that is so.
+async fn says(what: &str, node: &Server, command: &[&str], text: &str) {
+    eventually(what, async || node.tell::<String>(command).contains(text).then_some(())).await;
 }
 
 #[tokio::test]
@@ -82,14 +90,12 @@ async fn sentinels_name_the_primary_and_after_its_death_the_next_one() {
     // The Sentinel has to know the replica before the primary dies.
     let sentinels = redis::Client::open(format!("redis://127.0.0.1:{}", sentinel.port)).unwrap();
     let mut ask = sentinels.get_connection().unwrap();
-    let knows = |ask: &mut redis::Connection| {
+    let knows_it = async || {
         let replicas: Vec<redis::Value> =
-            redis::cmd("SENTINEL").arg("REPLICAS").arg("main").query(ask).unwrap();
-        !replicas.is_empty()
+            redis::cmd("SENTINEL").arg("REPLICAS").arg("main").query(&mut ask).unwrap();
+        (!replicas.is_empty()).then_some(())
     };
-    while !knows(&mut ask) {
-        sleep(Duration::from_millis(50)).await;
-    }
+    eventually("the Sentinel knows the replica", knows_it).await;
     let mut watch = vault.watch(pool()).await.unwrap().unwrap();
     let known = vault.load_pool(pool()).await.unwrap().revision;
     primary.kill();
@@ -130,9 +136,7 @@ async fn a_cluster_sends_each_pool_to_the_node_that_has_it() {
     other.tell::<()>(&["CLUSTER", "ADDSLOTSRANGE", "8192", "16383"]);
     one.tell::<()>(&["CLUSTER", "MEET", "127.0.0.1", &other.port().to_string()]);
     for node in [&one, &other] {
-        while !node.tell::<String>(&["CLUSTER", "INFO"]).contains("cluster_state:ok") {
-            sleep(Duration::from_millis(10)).await;
-        }
+        says("the cluster is complete", node, &["CLUSTER", "INFO"], "cluster_state:ok").await;
     }
     let backend = one.builder().cluster(true).open().await.unwrap();
     let vault = sealed(backend, &VaultKey::generate());
@@ -166,18 +170,14 @@ async fn a_node_that_takes_over_in_a_cluster_is_found_although_the_url_names_onl
     primary.tell::<()>(&["CLUSTER", "ADDSLOTSRANGE", "0", "16383"]);
     primary.tell::<()>(&["CLUSTER", "MEET", "127.0.0.1", &replica.port().to_string()]);
     let name = primary.tell::<String>(&["CLUSTER", "MYID"]);
-    // The nodes tell nobody when they have met, or one is up to date.
-    while !replica.tell::<String>(&["CLUSTER", "NODES"]).contains(&name) {
-        sleep(Duration::from_millis(10)).await;
-    }
+    says("the nodes have met", &replica, &["CLUSTER", "NODES"], &name).await;
     replica.tell::<()>(&["CLUSTER", "REPLICATE", &name]);
-    while !replica.tell::<String>(&["INFO", "replication"]).contains("master_link_status:up") {
-        sleep(Duration::from_millis(10)).await;
-    }
-    let slots = || primary.tell::<Vec<Vec<redis::Value>>>(&["CLUSTER", "SLOTS"]);
-    while slots()[0].len() < 4 {
-        sleep(Duration::from_millis(10)).await;
-    }
+    is_up_to_date(&replica).await;
+    let names_it = async || {
+        let slots = primary.tell::<Vec<Vec<redis::Value>>>(&["CLUSTER", "SLOTS"]);
+        (slots[0].len() >= 4).then_some(())
+    };
+    eventually("the primary names its replica", names_it).await;
     let vault = sealed(primary.builder().cluster(true).open().await.unwrap(), &VaultKey::generate());
     let [a] = put_all(&vault, ["a"]).await;
     primary.kill();

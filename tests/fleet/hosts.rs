@@ -9,6 +9,7 @@ use tower_credentials::vault::seal::Seal;
 use tower_credentials::vault::{Revision, Vault, VaultError, VaultExt, Watch};
 use tower_credentials::{CredentialId, Generation, Secret};
 
+use crate::children::eventually;
 use crate::server::{Server, sealed};
 use crate::vault_contract::{cooled, order, pool, put_all, token, until};
 
@@ -39,15 +40,11 @@ pub(crate) async fn notices_until(watch: &mut Watch, is_so: impl AsyncFn() -> bo
 pub(crate) async fn once_it_is_back<T>(
     request: impl AsyncFn() -> Result<T, VaultError>,
 ) -> Result<T, VaultError> {
-    let trying = async {
-        loop {
-            match request().await {
-                Err(VaultError::Unreachable(_)) => tokio::time::sleep(Duration::from_millis(10)).await,
-                result => return result,
-            }
-        }
+    let trying = async || match request().await {
+        Err(VaultError::Unreachable(_)) => None,
+        result => Some(result),
     };
-    timeout(SOON, trying).await.expect("the engine does not come back")
+    timeout(SOON, eventually("the engine is back", trying)).await.expect("the engine does not come back")
 }
 
 async fn is_cooled(vault: &impl Vault, since: Revision, id: CredentialId) -> bool {
@@ -139,11 +136,8 @@ async fn a_secret_that_was_replaced_leaves_the_log_when_it_is_quiet() {
     vault.load_pool(pool()).await.unwrap();
     let _watch = vault.watch(pool()).await.unwrap().unwrap();
     let log = "tower-credentials:{example/default}:log";
-    let trimmed = async {
-        while server.tell::<u64>(&["XLEN", log]) > 1 {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    };
+    let is_trimmed = async || (server.tell::<u64>(&["XLEN", log]) <= 1).then_some(());
+    let trimmed = eventually("the first secret has left the log", is_trimmed);
     timeout(SOON, trimmed).await.expect("the first secret stays in the log");
     assert_eq!(token(&vault, a).await, "new");
 }

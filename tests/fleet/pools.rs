@@ -12,6 +12,7 @@ use tower_credentials::{
     BoxError, Credential, Generation, OAuthTokens, Pool, RefreshError, Refresher, Secret,
 };
 
+use crate::children::eventually;
 use crate::hosts::{hosts, once_it_is_back};
 use crate::server::Server;
 use crate::vault_contract::pool;
@@ -108,13 +109,8 @@ async fn a_token_that_comes_while_the_engine_is_away_is_stored_when_it_is_back()
     server.start_again();
     let is_stored = async || {
         let stored = once_it_is_back(async || other.get(&pool(), id).await).await.unwrap();
-        stored.metadata.generation == Generation::new(2)
+        (stored.metadata.generation == Generation::new(2)).then_some(())
     };
-    let stored = async {
-        while !is_stored().await {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    };
-    timeout(SOON, stored).await.expect("the new token is lost");
+    eventually("the new token is stored", is_stored).await;
     assert_eq!(endpoint.presented(), ["refresh-0"]);
 }

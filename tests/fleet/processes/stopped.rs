@@ -5,8 +5,8 @@ use std::time::Duration;
 use tower_credentials::standing::Health;
 
 use super::{Scene, account, end, go, got};
-use crate::authorization_server::{Kind, Rules, Vendor};
-use crate::children::eventually;
+use crate::authorization_server::{Gate, Kind, Rules, Vendor};
+use crate::children::{Child, eventually};
 
 const REQUESTS: usize = 10;
 
@@ -39,11 +39,8 @@ async fn a_host_that_was_stopped_before_it_presents_does_not_present_late() {
     assert_eq!(account(&scene.stored().await, "alice").1.health, Health::Good);
 }
 
-#[tokio::test]
-async fn a_new_token_that_arrives_after_the_lease_has_lapsed_is_stored_and_ends_the_others_wait() {
-    let Some(scene) = Scene::new(Rules::of(Vendor::OpenAi)).await else { return };
-    let scene = Scene { grace: Duration::from_secs(3_600), ..scene };
-    let (alice, _) = account(&scene.stored().await, "alice");
+/// Stops a host once the server has processed its token, and before it responds. Then another host asks, too.
+async fn stopped_while_it_presents(scene: &Scene) -> (Gate, [Child; 2]) {
     let response = scene.server.hold_after();
     let mut holder = scene.start(1).remove(0);
     go(&mut holder, REQUESTS);
@@ -51,6 +48,15 @@ async fn a_new_token_that_arrives_after_the_lease_has_lapsed_is_stored_and_ends_
     holder.signal("STOP");
     let mut other = scene.start(1).remove(0);
     go(&mut other, REQUESTS);
+    (response, [holder, other])
+}
+
+#[tokio::test]
+async fn a_new_token_that_arrives_after_the_lease_has_lapsed_is_stored_and_ends_the_others_wait() {
+    let Some(scene) = Scene::new(Rules::of(Vendor::OpenAi)).await else { return };
+    let scene = Scene { grace: Duration::from_secs(3_600), ..scene };
+    let (alice, _) = account(&scene.stored().await, "alice");
+    let (response, [mut holder, mut other]) = stopped_while_it_presents(&scene).await;
     let is_found = async || scene.note(alice).was_found.then_some(());
     eventually("the other finds that the lease has lapsed", is_found).await;
 
@@ -69,13 +75,7 @@ async fn a_response_that_arrives_after_another_host_has_gone_on_replaces_no_newe
     // The old token works once more for a while, else there would be no newer one.
     let rules = Rules { grace: Some(Duration::from_secs(300)), ..Rules::of(Vendor::OpenAi) };
     let Some(scene) = Scene::new(rules).await else { return };
-    let response = scene.server.hold_after();
-    let mut holder = scene.start(1).remove(0);
-    go(&mut holder, REQUESTS);
-    response.arrived().await;
-    holder.signal("STOP");
-    let mut other = scene.start(1).remove(0);
-    go(&mut other, REQUESTS);
+    let (response, [mut holder, mut other]) = stopped_while_it_presents(&scene).await;
     assert_eq!(got(&mut other), "200");
 
     response.let_go();
