@@ -81,16 +81,7 @@ macro_rules! __every_promise {
         );
     };
     ($new:expr; $($promise:ident),* $(,)?) => {
-        $(
-            #[test]
-            fn $promise() {
-                $crate::conformance::run::block_on(async {
-                    let made = $crate::conformance::run::Made::or_none($new().await);
-                    let Some((vault, _alive)) = made else { return };
-                    $crate::conformance::promises::$promise(vault).await;
-                });
-            }
-        )*
+        $crate::__tests_of_promises!(promises, $new; $($promise),*);
     };
 }
 
@@ -144,13 +135,22 @@ macro_rules! __every_promise_of_hosts {
         );
     };
     ($new:expr; $($promise:ident),* $(,)?) => {
+        $crate::__tests_of_promises!(hosts, $new; $($promise),*);
+    };
+}
+
+/// Makes a test of each promise of a module of [`conformance`](crate::conformance).
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __tests_of_promises {
+    ($module:ident, $new:expr; $($promise:ident),*) => {
         $(
             #[test]
             fn $promise() {
                 $crate::conformance::run::block_on(async {
                     let made = $crate::conformance::run::Made::or_none($new().await);
-                    let Some((hosts, _alive)) = made else { return };
-                    $crate::conformance::hosts::$promise(hosts).await;
+                    let Some((made, _alive)) = made else { return };
+                    $crate::conformance::$module::$promise(made).await;
                 });
             }
         )*
