@@ -110,14 +110,6 @@ impl Inner {
         fault
     }
 
-    /// Returns the last entry's id.
-    async fn last(&self, pool: &Pool) -> Result<EntryId, VaultError> {
-        let mut get = redis::cmd("GET");
-        get.arg(pool.keys.part("revision"));
-        let last: Option<String> = self.engine.command(pool.keys.slot(), &get).await?;
-        EntryId::said(&last.unwrap_or_default())
-    }
-
     /// Returns whether the log still has this entry.
     async fn is_there(&self, pool: &Pool, id: EntryId) -> Result<bool, VaultError> {
         if id == EntryId::NONE {

@@ -226,10 +226,15 @@ impl Inner {
 
     /// Reads the revision.
     pub(super) async fn revision(&self, pool: &Pool) -> Result<Revision, VaultError> {
+        Ok(self.last(pool).await?.revision())
+    }
+
+    /// Returns the last entry's id.
+    pub(super) async fn last(&self, pool: &Pool) -> Result<EntryId, VaultError> {
         let mut get = redis::cmd("GET");
         get.arg(pool.keys.part("revision"));
         let last: Option<String> = self.engine.command(pool.keys.slot(), &get).await?;
-        Ok(EntryId::said(&last.unwrap_or_default())?.revision())
+        EntryId::said(&last.unwrap_or_default())
     }
 
     /// Reads what is new since a revision.

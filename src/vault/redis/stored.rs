@@ -35,38 +35,28 @@ impl Stored {
 
     /// Reads the text's head, and the id of its credential, which must be there. Returns no record if the rest can't be read.
     pub(super) fn read(text: String) -> Option<(CredentialId, Option<Self>)> {
-        match Self::of(text.clone()) {
-            Some((stored, record)) => Some((record.metadata.id, Some(stored))),
-            None => {
-                let (_, json) = text.split_once(':')?;
-                let value: serde_json::Value = serde_json::from_str(json).ok()?;
-                let id = value.get("metadata")?.get("id")?.as_str()?.parse().ok()?;
-                Some((id, None))
+        match parsed(&text) {
+            Some((record, version)) => {
+                let Metadata { id, generation, .. } = record.metadata;
+                Some((id, Some(Self { text, generation, version })))
             }
+            None => Some((field(&text, "id")?.as_str()?.parse().ok()?, None)),
         }
-    }
-
-    /// Reads a record's text.
-    pub(super) fn of(text: String) -> Option<(Self, Record<Sealed>)> {
-        let (head, json) = text.split_once(':')?;
-        let (generation, version) = head.split_once('.')?;
-        let generation = Generation::new(generation.parse().ok()?);
-        let version = version.parse().ok()?;
-        let Parts { metadata, secret }: Parts<Metadata, Sealed> = serde_json::from_str(json).ok()?;
-        if metadata.generation != generation {
-            return None;
-        }
-        Some((Self { text, generation, version }, Record { metadata, secret }))
     }
 
     /// Reads the record of a credential that a request is about.
     pub(super) fn must_be(id: CredentialId, text: String) -> Result<(Self, Record<Sealed>), VaultError> {
-        let read = Self::of(text.clone()).filter(|(_, record)| record.metadata.id == id);
-        read.ok_or_else(|| VaultError::Damaged(damage(id, &text)))
+        match parsed(&text).filter(|(record, _)| record.metadata.id == id) {
+            Some((record, version)) => {
+                let generation = record.metadata.generation;
+                Ok((Self { text, generation, version }, record))
+            }
+            None => Err(VaultError::Damaged(damage(id, &text))),
+        }
     }
 
     pub(super) fn record(&self) -> Option<Record<Sealed>> {
-        Self::of(self.text.clone()).map(|(_, record)| record)
+        parsed(&self.text).map(|(record, _)| record)
     }
 
     pub(super) fn text(&self) -> &str {
@@ -99,14 +89,27 @@ impl std::fmt::Debug for Stored {
     }
 }
 
+/// Reads a record's text: the record and its version.
+fn parsed(text: &str) -> Option<(Record<Sealed>, u64)> {
+    let (head, json) = text.split_once(':')?;
+    let (generation, version) = head.split_once('.')?;
+    let generation = Generation::new(generation.parse().ok()?);
+    let version = version.parse().ok()?;
+    let Parts { metadata, secret }: Parts<Metadata, Sealed> = serde_json::from_str(json).ok()?;
+    (metadata.generation == generation).then_some((Record { metadata, secret }, version))
+}
+
+/// Returns a field of the metadata in a text that can't be read as a whole.
+fn field(text: &str, name: &str) -> Option<serde_json::Value> {
+    let (_, json) = text.split_once(':')?;
+    let mut value: serde_json::Value = serde_json::from_str(json).ok()?;
+    value.get_mut("metadata")?.get_mut(name).map(serde_json::Value::take)
+}
+
 /// Reports that a stored record can't be read.
 pub(super) fn damage(id: CredentialId, text: &str) -> Damage {
-    let kind = || -> Option<Kind> {
-        let (_, json) = text.split_once(':')?;
-        let value: serde_json::Value = serde_json::from_str(json).ok()?;
-        serde_json::from_value(value.get("metadata")?.get("kind")?.clone()).ok()
-    };
+    let kind: Option<Kind> = field(text, "kind").and_then(|kind| serde_json::from_value(kind).ok());
     let reason = "the engine's record can't be read: update this program if a newer one has written it, or remove \
                   the account and sign in again";
-    Damage::new(id.to_string(), reason).of(id, kind())
+    Damage::new(id.to_string(), reason).of(id, kind)
 }
