@@ -226,6 +226,7 @@ mod pool;
 mod printable;
 pub mod provider;
 mod quoted;
+mod random;
 pub mod rate_limit;
 #[cfg(feature = "follow-redirect")]
 #[cfg_attr(docsrs, doc(cfg(feature = "follow-redirect")))]

@@ -23,6 +23,21 @@ pub(crate) fn decoded(text: &str) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
+/// Encodes each byte for which `is_kept` is false as `%` and two lower-case digits.
+#[cfg(any(feature = "file", feature = "redis"))]
+pub(crate) fn encoded(text: &str, is_kept: impl Fn(u8) -> bool) -> String {
+    use std::fmt::Write;
+
+    text.bytes().fold(String::with_capacity(text.len()), |mut encoded, byte| {
+        if is_kept(byte) {
+            encoded.push(byte.into());
+        } else {
+            let _ = write!(encoded, "%{byte:02x}");
+        }
+        encoded
+    })
+}
+
 fn hex(digit: u8) -> Option<u8> {
     (digit as char).to_digit(16).map(|value| value as u8)
 }

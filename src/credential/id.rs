@@ -1,6 +1,7 @@
 //! The ids of credentials.
 
 use crate::hex_id::hex_id;
+use crate::random;
 
 /// A credential's permanent id: 128 random bits, written as 32 lower-case hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -12,9 +13,7 @@ impl CredentialId {
     /// # Panics
     /// If the operating system cannot provide random numbers, since no safe id can be made without.
     pub fn random() -> Self {
-        let mut bytes = [0; 16];
-        getrandom::fill(&mut bytes).expect("the operating system gives random numbers");
-        Self(bytes)
+        Self(random::bytes())
     }
 
     /// Creates the id with these bytes.

@@ -59,15 +59,9 @@ impl Pool {
     /// Applies what has changed in the vault. Returns `false` if the pool must be loaded for that.
     async fn apply_changes(&self) -> Result<bool, VaultError> {
         for _ in 0..TRIES {
-            let settled = self.with_state(|state, _| Some((state.journal.settled()?, state.revision)));
-            let Some((saves, since)) = settled else {
-                match self.run_saver() {
-                    Some(saving) => saving.await,
-                    // The vault hangs.
-                    None => return Ok(true),
-                }
-                continue;
-            };
+            // Otherwise left to the next sync.
+            let Some(saves) = self.settled().await else { return Ok(true) };
+            let since = self.with_state(|state, _| state.revision);
             let changes = match self.vault().changes(self.key().clone(), since).await {
                 Ok(Some(changes)) => changes,
                 Ok(None) | Err(VaultError::Unsupported { .. }) => return Ok(false),
@@ -97,18 +91,23 @@ impl Pool {
         Ok(true)
     }
 
+    /// Waits until no save is under way. Returns how many there have been; `None` if the vault hangs, or one save follows the
+    /// other.
+    async fn settled(&self) -> Option<u64> {
+        for _ in 0..TRIES {
+            if let Some(saves) = self.with_state(|state, _| state.journal.settled()) {
+                return Some(saves);
+            }
+            self.run_saver()?.await;
+        }
+        None
+    }
+
     /// Loads the vault. If a save overlaps with the load, its outcomes may be in the loaded pool or not, but they must
     /// count once: the load is then repeated, a few times, and after that left to the next sync.
     pub(super) async fn load(&self) -> Result<(), VaultError> {
         for _ in 0..TRIES {
-            let Some(saves) = self.with_state(|state, _| state.journal.settled()) else {
-                match self.run_saver() {
-                    Some(saving) => saving.await,
-                    // The vault hangs.
-                    None => return Ok(()),
-                }
-                continue;
-            };
+            let Some(saves) = self.settled().await else { return Ok(()) };
             let stored = self.vault().load_pool(self.key().clone()).await?;
             let newer = self.newer_than(&stored.credentials);
             let now = self.now();

@@ -3,6 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 
 use crate::hex_id::hex_id;
+use crate::random;
 
 /// The name of a batch of outcomes, under which it may be sent to a vault again.
 ///
@@ -37,9 +38,7 @@ impl BatchOrigin {
     /// # Panics
     /// If the operating system cannot provide random numbers.
     pub fn random() -> Self {
-        let mut bytes = [0; 8];
-        getrandom::fill(&mut bytes).expect("the operating system gives random numbers");
-        Self(bytes)
+        Self(random::bytes())
     }
 
     /// Returns the bytes of the origin.

@@ -36,7 +36,7 @@ pub(crate) struct RecentChanges {
 pub(crate) struct News {
     standings: HashSet<CredentialId>,
     pub(crate) records: HashSet<CredentialId>,
-    pub(crate) removed: HashSet<CredentialId>,
+    removed: HashSet<CredentialId>,
     /// Whether a record was added.
     pub(crate) has_added: bool,
     to_back: Vec<CredentialId>,

@@ -5,6 +5,7 @@ use std::fmt::Write;
 use sha2::{Digest, Sha256};
 
 use crate::credential::PoolKey;
+use crate::percent::encoded;
 
 /// The maximum length of a name in bytes. Common file systems take up to 255; this leaves some room.
 const MAX_LEN: usize = 200;
@@ -12,19 +13,13 @@ const MAX_LEN: usize = 200;
 /// Returns the name of a pool's files, without the ending. No two pools have the same name, even if file names ignore
 /// case. No name contains a separator, begins with a dot, or is reserved by a system.
 pub(crate) fn pool_file(pool: &PoolKey) -> String {
-    let mut name = String::new();
-    escape(pool.provider(), &mut name);
-    name.push('+');
-    escape(pool.namespace(), &mut name);
     // An escaped name has no `+`, so the two parts cannot be confused.
-    bounded(name)
+    bounded(format!("{}+{}", escaped(pool.provider()), escaped(pool.namespace())))
 }
 
 /// Returns the name of a client's file, without what is put around it.
 pub(super) fn client_file(client: &str) -> String {
-    let mut name = String::new();
-    escape(client, &mut name);
-    bounded(name)
+    bounded(escaped(client))
 }
 
 /// Returns an escaped name, or a hash if it is too long: no escaped name begins with `=`.
@@ -39,15 +34,8 @@ fn bounded(name: String) -> String {
 }
 
 /// Keeps lower-case letters, digits, `-` and `_`; every other byte becomes `%` and two digits.
-fn escape(name: &str, into: &mut String) {
-    for byte in name.bytes() {
-        match byte {
-            b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' => into.push(char::from(byte)),
-            _ => {
-                let _ = write!(into, "%{byte:02x}");
-            }
-        }
-    }
+fn escaped(name: &str) -> String {
+    encoded(name, |byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_'))
 }
 
 #[cfg(test)]

@@ -90,10 +90,11 @@ impl Pool {
         Revision::new(self.state.sequence)
     }
 
-    /// Returns what has changed since a revision; `None` if that is not known, or a part of the log can't be read.
+    /// Returns what has changed since a revision; `None` if that is not known, or a part of the log can't be read. A new
+    /// account is rare: for it the pool is loaded, so that damage to other records is found of which the log does not know.
     pub(super) fn news(&self, since: Revision) -> Option<News> {
         let news = || self.recent.since(since, self.revision());
-        self.trouble.is_none().then(news).flatten()
+        self.trouble.is_none().then(news).flatten().filter(|news| !news.has_added)
     }
 
     pub(super) fn is_member(&self, id: CredentialId) -> bool {

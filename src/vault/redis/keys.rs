@@ -1,8 +1,7 @@
 //! The names of the engine's keys. All keys of a pool have one hash tag, so a cluster keeps them in one slot.
 
-use std::fmt::Write;
-
 use crate::credential::{CredentialId, PoolKey};
+use crate::percent::encoded;
 
 /// What each pool has a key for, in the order in which the scripts take them.
 const PARTS: [&str; 12] = [
@@ -58,15 +57,7 @@ pub(super) fn pools(prefix: &str) -> String {
 
 /// Escapes whatever is not a letter, a digit, `-`, `_` or `.`, as in a URL, so that no name can end a hash tag.
 pub(super) fn escaped(name: &str) -> String {
-    let mut text = String::with_capacity(name.len());
-    for byte in name.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-_.".contains(&byte) {
-            text.push(byte.into());
-        } else {
-            let _ = write!(text, "%{byte:02x}");
-        }
-    }
-    text
+    encoded(name, |byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
 }
 
 #[cfg(test)]

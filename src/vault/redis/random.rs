@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
+use crate::random;
+
 /// Returns a random number.
 ///
 /// # Panics
 /// If the operating system cannot provide random numbers.
 pub(super) fn number() -> u64 {
-    let mut bytes = [0; 8];
-    getrandom::fill(&mut bytes).expect("the operating system gives random numbers");
-    u64::from_be_bytes(bytes)
+    u64::from_be_bytes(random::bytes())
 }
 
 /// Returns a token that nobody else has: 32 hexadecimal digits.

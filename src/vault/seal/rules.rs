@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::hex_id::hex_id;
+use crate::random;
 use crate::vault::Damage;
 use crate::vault::key::KeyId;
 
@@ -17,9 +18,7 @@ impl VaultId {
     /// # Panics
     /// If the operating system gives no random numbers; nothing safe can be done without them.
     pub fn random() -> Self {
-        let mut bytes = [0; 16];
-        getrandom::fill(&mut bytes).expect("the operating system gives random numbers");
-        Self::from_bytes(bytes)
+        Self(random::bytes())
     }
 
     /// Returns the id with these bytes.

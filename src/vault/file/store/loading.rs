@@ -86,8 +86,7 @@ impl Store {
         Ok(StoredPool::new(credentials, standings, pool.revision(), damaged))
     }
 
-    /// Returns what has changed in a pool since a revision; `None` if the pool must be loaded for that. It is loaded for a new
-    /// account, which is rare, so that damage to the other records is found of which the log does not know.
+    /// Returns what has changed in a pool since a revision; `None` if the pool must be loaded for that.
     pub(super) fn changes(
         &self,
         key: &PoolKey,
@@ -97,7 +96,7 @@ impl Store {
         {
             let mut pool = files.pool();
             pool.refresh()?;
-            let Some(news) = pool.news(since).filter(|news| !news.has_added) else { return Ok(None) };
+            let Some(news) = pool.news(since) else { return Ok(None) };
             if news.records.is_empty() {
                 return Ok(Some(news.changes(pool.standings(), pool.revision())));
             }
@@ -106,7 +105,7 @@ impl Store {
         let _vault = self.lock.take_to_read()?;
         let mut pool = files.pool();
         pool.refresh()?;
-        let Some(news) = pool.news(since).filter(|news| !news.has_added) else { return Ok(None) };
+        let Some(news) = pool.news(since) else { return Ok(None) };
         let mut changes = news.changes(pool.standings(), pool.revision());
         for id in news.records {
             match self.records.get(id) {
