@@ -227,11 +227,16 @@ impl Seen {
     /// The response has ended as it should.
     pub(super) fn ended(&mut self) {
         self.note(|entry| entry.is_whole = true);
+        if let Some(under_way) = &mut self.under_way {
+            under_way.handed_on();
+        }
     }
 }
 
 impl Drop for Seen {
     fn drop(&mut self) {
+        // Who reads the line may send the next request.
+        self.place = None;
         let Some(mut noting) = self.noting.take() else { return };
         noting.entry.total = noting.began.elapsed().into();
         // The client has gone before there was a response (as nginx's 499).

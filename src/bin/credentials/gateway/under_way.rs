@@ -43,7 +43,8 @@ impl Requests {
     /// Counts a request until what this returns is dropped.
     pub(super) fn begin(&self) -> UnderWay {
         self.add();
-        UnderWay(self.clone())
+        self.0.all.iter().for_each(Self::add);
+        UnderWay { requests: self.clone(), is_handed_on: false }
     }
 
     fn add(&self) {
@@ -51,14 +52,12 @@ impl Requests {
         if self.0.count.fetch_add(1, Ordering::AcqRel) == 0 {
             self.0.changed.notify_waiters();
         }
-        self.0.all.iter().for_each(Self::add);
     }
 
     fn remove(&self) {
         if self.0.count.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.0.changed.notify_waiters();
         }
-        self.0.all.iter().for_each(Self::remove);
     }
 
     fn are_any(&self) -> bool {
@@ -114,13 +113,25 @@ impl Requests {
 
 /// A request, until its response has ended.
 #[derive(Debug)]
-pub(super) struct UnderWay(Requests);
+pub(super) struct UnderWay {
+    requests: Requests,
+    /// Whether the connection has the whole response.
+    is_handed_on: bool,
+}
 
 impl UnderWay {
+    /// The connection has the whole response. Nobody waits for the request any more, but for its connection, which has still
+    /// to send some of it.
+    pub(super) fn handed_on(&mut self) {
+        if !std::mem::replace(&mut self.is_handed_on, true) {
+            self.requests.0.all.iter().for_each(Requests::remove);
+        }
+    }
+
     /// Counts its body as one that may still be read, until what this returns is dropped. It may outlive the response.
     pub(super) fn upload(&self) -> Uploading {
-        self.0.0.uploads.fetch_add(1, Ordering::AcqRel);
-        Uploading(self.0.clone())
+        self.requests.0.uploads.fetch_add(1, Ordering::AcqRel);
+        Uploading(self.requests.clone())
     }
 }
 
@@ -136,7 +147,8 @@ impl Drop for Uploading {
 
 impl Drop for UnderWay {
     fn drop(&mut self) {
-        self.0.remove();
+        self.handed_on();
+        self.requests.remove();
     }
 }
 
