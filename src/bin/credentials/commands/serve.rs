@@ -18,8 +18,8 @@ use super::proxy::{self, TunnelOptions};
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
 use crate::gateway::{
-    AccessFormat, AccessLog, AllowedOrigin, Clients, ClientsFile, Forward, Gateway, Guard, HttpVersion,
-    Listener, Rules, Sending, ServeSettings, Server, Threads, Tls, routes,
+    AccessFormat, AccessLog, AllowedOrigin, Clients, ClientsFile, FollowedClients, Forward, Gateway,
+    Guard, HttpVersion, Listener, Rules, Sending, ServeSettings, Server, Threads, Tls, routes,
 };
 use crate::options::Global;
 use crate::signals::Interrupts;
@@ -152,16 +152,18 @@ impl Serve {
         let mut signals = Interrupts::listen_as_server()?;
         let listeners = self.listeners(listen).await?;
         let file = ClientsFile::of(&context.places.vault);
+        let followed = FollowedClients::new(file.clone());
         let known = file.read()?;
         let has_clients = !known.is_empty();
-        let clients = Clients::new(known);
+        let look = move |clients: &Clients| followed.look(|known| clients.set(known));
+        let clients = Clients::new(known).following(look);
         let clients = if self.open { clients.open() } else { clients };
         let rules = signals.unless_one_comes(self.rules(&context)).await?;
         let make = || self.tunnels.proxy(&context, &settings, &rules, &listeners, tls.is_some());
         let proxy = (self.proxy || settings.proxy).then(make).transpose()?;
         let threads = Threads::start()?;
         // Before anybody hears that it runs.
-        let mut reload = Reload::new(&context, &self.providers, file, certificate);
+        let mut reload = Reload::new(&context, &self.providers, certificate);
         self.say(&listeners, tls.is_some(), &rules, has_clients);
         let scheme = if tls.is_some() { "https" } else { "http" };
         let address = listeners.iter().find_map(|listener| listener.address().ok()).unwrap_or(listen);
@@ -170,8 +172,7 @@ impl Serve {
             Arc::new(Gateway::new(rules, clients, access, self.sending.get()).with_proxy(proxy));
         let following = async {
             loop {
-                match reload.next().await {
-                    Changed::Clients(clients) => gateway.clients.set(clients),
+                match reload.next(&gateway.clients).await {
                     Changed::Certificate(certificate) => {
                         if let Some(tls) = &tls {
                             tls.set(certificate);

@@ -99,14 +99,18 @@ impl Client {
     }
 }
 
+/// Sets the clients again, if others are stored by now.
+type Look = Box<dyn Fn(&Clients) + Send + Sync>;
+
 /// All clients.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Clients {
     /// Whether no token is needed.
     is_open: bool,
     /// Whether there is one client, which a command has.
     is_of_command: bool,
     known: RwLock<Arc<[Arc<Client>]>>,
+    look: Option<Look>,
 }
 
 /// Who has sent a request.
@@ -176,6 +180,17 @@ impl Clients {
         self
     }
 
+    /// Takes other clients once there are some. `look` sets them, if they have changed.
+    pub(crate) fn following(mut self, look: impl Fn(&Self) + Send + Sync + 'static) -> Self {
+        self.look = Some(Box::new(look));
+        self
+    }
+
+    /// Looks whether there are other clients by now.
+    pub(crate) fn look(&self) {
+        self.look.iter().for_each(|look| look(self));
+    }
+
     /// Replaces the clients. Those that are the same keep what they have used.
     pub(crate) fn set(&self, records: Vec<ClientRecord>) {
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
@@ -191,13 +206,22 @@ impl Clients {
     pub(super) fn sender(&self, headers: &HeaderMap, query: Option<&str>) -> Option<Sender> {
         let mut found = None;
         for token in presented(headers, query) {
-            found = self.with(&token).map(Sender::Client).or(found);
+            found = self.client(&token).map(Sender::Client).or(found);
         }
         found.or_else(|| self.is_open.then_some(Sender::Anybody))
     }
 
-    /// Returns the client with this token.
-    pub(super) fn with(&self, token: &TokenHash) -> Option<Arc<Client>> {
+    /// Returns the client with this token, also if it was added just now.
+    pub(super) fn client(&self, token: &TokenHash) -> Option<Arc<Client>> {
+        let found = self.known(token);
+        if found.is_some() || self.is_open {
+            return found;
+        }
+        self.look();
+        self.known(token)
+    }
+
+    fn known(&self, token: &TokenHash) -> Option<Arc<Client>> {
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner).clone();
         let mut found = None;
         // All are compared, so that the time tells nothing.

@@ -80,7 +80,7 @@ pub(crate) use route::{Forward, HttpVersion, Route, Sending};
 pub(crate) use rules::Rules;
 pub(crate) use server::{Listener, Server};
 pub(crate) use settings::ServeSettings;
-pub(crate) use stored::{ClientsFile, Stamp};
+pub(crate) use stored::{ClientsFile, FollowedClients};
 pub(crate) use threads::Threads;
 pub(crate) use tls::{CertificateFiles, Named, Tls};
 pub(crate) use token::{PLACEHOLDER, TokenHash, generate as generate_token, is_gateway_token};
@@ -193,7 +193,7 @@ impl<S: Forward> Gateway<S> {
             }
             Way::Tunnel(inside) => {
                 rules.check_inside(&request, &inside.target)?;
-                (self.clients.with(&inside.token).map(Sender::Client), self.clients.gone())
+                (self.clients.client(&inside.token).map(Sender::Client), self.clients.gone())
             }
         };
         if let Some(client) = sender.as_ref().and_then(Sender::client) {

@@ -3,13 +3,14 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
 use super::clients::ClientRecord;
 use crate::failure::{Exit, Failure};
-use crate::files;
+use crate::{files, output};
 
 /// The clients of a vault's gateway, in the file `VAULT.clients.json`. It has no token in it.
 #[derive(Clone, Debug)]
@@ -26,9 +27,37 @@ struct Stored {
 
 const VERSION: u32 = 1;
 
+/// Notices when the file has changed.
+pub(crate) struct FollowedClients {
+    file: ClientsFile,
+    /// When it was last read.
+    read: Mutex<Stamp>,
+}
+
+impl FollowedClients {
+    /// Call this before the file is read for the first time.
+    pub(crate) fn new(file: ClientsFile) -> Self {
+        let read = Mutex::new(Stamp::of(&file.path));
+        Self { file, read }
+    }
+
+    /// Hands over the clients if the file has changed since it was read. If it is damaged, those that are known stay.
+    pub(crate) fn look(&self, take: impl FnOnce(Vec<ClientRecord>)) {
+        // Who has to wait for another look finds what that one has handed over.
+        let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        let stamp = Stamp::of(&self.file.path);
+        if std::mem::replace(&mut *read, stamp) != stamp {
+            match self.file.read() {
+                Ok(clients) => take(clients),
+                Err(failure) => output::warn_of(&failure),
+            }
+        }
+    }
+}
+
 /// By this one can tell whether the file has changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Stamp(Option<(SystemTime, u64, Changes)>);
+pub(super) struct Stamp(Option<(SystemTime, u64, Changes)>);
 
 /// The number of a file, and when its content, its mode or its owner has last changed.
 type Changes = (u64, i64, i64);
@@ -74,10 +103,6 @@ impl ClientsFile {
             .map_err(|error| Failure::failed("the clients could not be written").because(error))?;
         files::write(&self.path, &text, true)?;
         Ok(changed)
-    }
-
-    pub(crate) fn stamp(&self) -> Stamp {
-        Stamp::of(&self.path)
     }
 
     fn failed(&self, what: &'static str) -> impl Fn(io::Error) -> Failure + '_ {

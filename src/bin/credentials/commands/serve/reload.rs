@@ -10,7 +10,7 @@ use tokio::time::{Interval, MissedTickBehavior};
 
 use crate::context::Context;
 use crate::failure::Failure;
-use crate::gateway::{CertificateFiles, ClientRecord, ClientsFile, Forward, Rules, Stamp};
+use crate::gateway::{CertificateFiles, Clients, Forward, Rules};
 use crate::output;
 use crate::running::{self, Running};
 
@@ -43,14 +43,11 @@ fn modified(path: &Path) -> Option<SystemTime> {
 /// What has changed.
 pub(super) enum Changed {
     Settings,
-    Clients(Vec<ClientRecord>),
     Certificate(Arc<CertifiedKey>),
 }
 
 /// What has been followed so far.
 pub(super) struct Reload {
-    clients: ClientsFile,
-    stamp: Stamp,
     certificate: Option<CertificateFiles>,
     asked: PathBuf,
     running: Running,
@@ -63,7 +60,6 @@ impl Reload {
     pub(super) fn new(
         context: &Context,
         providers: &[String],
-        clients: ClientsFile,
         certificate: Option<CertificateFiles>,
     ) -> Self {
         let asked = running::told_by(&context.places.vault);
@@ -71,8 +67,6 @@ impl Reload {
         let mut every = tokio::time::interval(EVERY);
         every.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Self {
-            stamp: clients.stamp(),
-            clients,
             certificate,
             asked_at: modified(&asked),
             asked,
@@ -85,8 +79,8 @@ impl Reload {
         }
     }
 
-    /// Waits for the next change.
-    pub(super) async fn next(&mut self) -> Changed {
+    /// Waits for the next change, and lets the clients follow theirs.
+    pub(super) async fn next(&mut self, clients: &Clients) -> Changed {
         loop {
             tokio::select! {
                 () = hangup(&mut self.hangups) => return Changed::Settings,
@@ -100,14 +94,7 @@ impl Reload {
             if std::mem::replace(&mut self.asked_at, asked_at) != asked_at {
                 return Changed::Settings;
             }
-            let stamp = self.clients.stamp();
-            if std::mem::replace(&mut self.stamp, stamp) != stamp {
-                match self.clients.read() {
-                    Ok(clients) => return Changed::Clients(clients),
-                    // Those that are known stay.
-                    Err(failure) => output::warn_of(&failure),
-                }
-            }
+            clients.look();
             match self.certificate.as_mut().and_then(CertificateFiles::look) {
                 Some(Ok(certificate)) => return Changed::Certificate(certificate),
                 Some(Err(failure)) => {

@@ -157,7 +157,7 @@ impl<S: Forward> Gateway<S> {
         let rules = self.rules();
         rules.check_connect(&request)?;
         let token = token::of_proxy(request.headers());
-        let client = token.as_ref().and_then(|token| self.clients.with(token));
+        let client = token.as_ref().and_then(|token| self.clients.client(token));
         let (Some(token), Some(client)) = (token, client) else {
             return Err(responses::proxy_unauthorized(self.clients.proxy_advice()));
         };
