@@ -258,11 +258,9 @@ impl Serve {
         let settings = ServeSettings::read(&context.places.config)?;
         let vault = context.vault_or_empty().await?;
         let routes = routes(context, &vault, &self.providers, &settings, self.sending.get()).await?;
-        let guard = Guard {
-            is_remote: self.allow_remote,
-            hosts: [&*self.allow_host, &settings.allow_hosts].concat(),
-            origins: [&*self.allow_origin, &settings.allow_origins].concat(),
-        };
+        let hosts = [&*self.allow_host, &settings.allow_hosts].concat();
+        let origins = [&*self.allow_origin, &settings.allow_origins].concat();
+        let guard = Guard::new(self.allow_remote, hosts, origins);
         Ok(Rules::new(routes, guard))
     }
 

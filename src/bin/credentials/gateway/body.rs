@@ -17,6 +17,7 @@ use pin_project_lite::pin_project;
 use tokio::time::Sleep;
 use tower_credentials::BoxError;
 use tower_credentials::provider::Provider;
+use tower_credentials::service::ReplayBody;
 
 use super::access::Seen;
 use super::forward;
@@ -26,8 +27,8 @@ use super::under_way::Uploading;
 /// How long a client may pause while it sends a body.
 const IDLE: Duration = Duration::from_secs(60);
 
-/// A request's body: whole, or as it comes.
-pub(crate) type RequestBody = Either<Full<Bytes>, Upload>;
+/// A request's body: whole, or recorded as it comes. Either can be sent again.
+pub(crate) type RequestBody = Either<Full<Bytes>, ReplayBody<Upload>>;
 
 pin_project! {
     /// A client's body, which says whether the client has broken it off. It fails if the client pauses for too long.
@@ -70,13 +71,21 @@ impl Error for UploadError {
     }
 }
 
-/// Whether a client has broken off its request, or paused for too long.
+/// Whether a client has broken off its request, or paused for too long. `None` if its body is there.
 #[derive(Clone, Debug, Default)]
-pub(super) struct BrokenOff(Arc<AtomicBool>);
+pub(super) struct BrokenOff(Option<Arc<AtomicBool>>);
 
 impl BrokenOff {
+    fn of_stream() -> Self {
+        Self(Some(Arc::default()))
+    }
+
     pub(super) fn get(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+        self.0.as_ref().is_some_and(|is| is.load(Ordering::Relaxed))
+    }
+
+    fn set(&self) {
+        self.0.iter().for_each(|is| is.store(true, Ordering::Relaxed));
     }
 }
 
@@ -100,7 +109,7 @@ impl Body for Upload {
                         forward::request_trailers(trailers, names);
                     }
                 }
-                Some(Err(_)) => this.broken_off.0.store(true, Ordering::Relaxed),
+                Some(Err(_)) => this.broken_off.set(),
                 None => {}
             }
             return Poll::Ready(frame);
@@ -110,7 +119,7 @@ impl Body for Upload {
         }
         let idle = this.idle.as_mut().as_pin_mut();
         ready!(idle.map_or(Poll::Pending, |idle| idle.poll(cx)));
-        this.broken_off.0.store(true, Ordering::Relaxed);
+        this.broken_off.set();
         Poll::Ready(Some(Err(UploadError::Idle)))
     }
 
@@ -157,12 +166,12 @@ impl Received {
         bound: u64,
         uploading: Option<Uploading>,
     ) -> Result<(Self, BrokenOff), UploadError> {
-        let broken_off = BrokenOff::default();
         if body.is_end_stream() {
-            return Ok((Self::Whole(Bytes::new()), broken_off));
+            return Ok((Self::Whole(Bytes::new()), BrokenOff::default()));
         }
         let may_name_a_model =
             is_json(headers) && body.size_hint().exact().is_some_and(|size| size <= bound);
+        let broken_off = if may_name_a_model { BrokenOff::default() } else { BrokenOff::of_stream() };
         let body =
             Upload { body, idle: None, broken_off: broken_off.clone(), provider: None, uploading };
         Ok(match may_name_a_model {
@@ -179,18 +188,24 @@ impl Received {
         }
     }
 
-    /// Returns the body for the upstream of a provider.
-    pub(super) fn into_body(self, provider: &Arc<dyn Provider>) -> RequestBody {
+    /// Returns the body for the upstream of a provider. Up to `bound` bytes of a stream are recorded.
+    pub(super) fn into_body(self, provider: &Arc<dyn Provider>, bound: u64) -> RequestBody {
         match self {
             Self::Whole(body) => Either::Left(Full::new(body)),
-            Self::Streams(body) => Either::Right(Upload { provider: Some(provider.clone()), ..body }),
+            Self::Streams(body) => {
+                let body = Upload { provider: Some(provider.clone()), ..body };
+                Either::Right(ReplayBody::with_bound(body, bound))
+            }
         }
     }
 }
 
 fn is_json(headers: &HeaderMap) -> bool {
-    let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    let kind = kind.and_then(|kind| kind.split(';').next()).unwrap_or_default().trim();
+    let Some(kind) = headers.get(header::CONTENT_TYPE) else { return false };
+    if kind == "application/json" {
+        return true;
+    }
+    let kind = kind.to_str().ok().and_then(|kind| kind.split(';').next()).unwrap_or_default().trim();
     kind.eq_ignore_ascii_case("application/json") || kind.to_ascii_lowercase().ends_with("+json")
 }
 

@@ -72,8 +72,7 @@ impl Upstream {
     ) -> Result<Request<B>, Unforwardable> {
         let (mut head, body) = request.into_parts();
         // The server has decoded `chunked`. Without the header, nobody would decode the others.
-        let codings: Vec<_> = lists(&head.headers, &TRANSFER_ENCODING).collect();
-        if codings.len() > 1 || codings.iter().any(|coding| !coding.eq_ignore_ascii_case(b"chunked")) {
+        if !is_chunked_at_most(&head.headers) {
             return Err(Unforwardable::Coding);
         }
         head.uri = self.uri(path, query)?;
@@ -103,9 +102,18 @@ impl Upstream {
     }
 
     fn uri(&self, path: &str, query: Option<&str>) -> Result<Uri, Unforwardable> {
-        let mark = if query.is_some() { "?" } else { "" };
-        let slash = if path.starts_with('/') { "" } else { "/" };
-        let text = [&self.prefix, slash, path, mark, query.unwrap_or_default()].concat();
+        let length = self.prefix.len() + path.len() + query.map_or(0, str::len);
+        // With the slash and the question mark.
+        let mut text = String::with_capacity(length + 2);
+        text.push_str(&self.prefix);
+        if !path.starts_with('/') {
+            text.push('/');
+        }
+        text.push_str(path);
+        if let Some(query) = query {
+            text.push('?');
+            text.push_str(query);
+        }
         let text = Bytes::from(text);
         let mut parts = http::uri::Parts::default();
         parts.scheme = Some(self.scheme.clone());
@@ -184,22 +192,36 @@ fn remove_hop_by_hop(headers: &mut HeaderMap) {
     }
 }
 
+/// Whether no other transfer coding than `chunked` is used.
+fn is_chunked_at_most(headers: &HeaderMap) -> bool {
+    let mut codings = lists(headers, &TRANSFER_ENCODING);
+    codings.next().is_none_or(|first| first.eq_ignore_ascii_case(b"chunked")) && codings.next().is_none()
+}
+
 /// Accepts only codings in which the layers can read what an error says about the account.
 fn ask_for_readable(headers: &mut HeaderMap) {
-    if !headers.contains_key(ACCEPT_ENCODING) {
+    if !headers.contains_key(ACCEPT_ENCODING) || asks_for_readable(headers) {
         return;
     }
-    let is_readable = |element: &&[u8]| {
-        let name = element.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
-        let mut known = ErrorBodyLayer::CODINGS.iter().chain(&["identity"]);
-        known.any(|known| name.eq_ignore_ascii_case(known.as_bytes()))
-    };
-    let kept: Vec<_> = lists(headers, &ACCEPT_ENCODING).filter(is_readable).collect();
+    let kept: Vec<_> = lists(headers, &ACCEPT_ENCODING).filter(|coding| is_readable(coding)).collect();
     // Without the header any coding would be acceptable.
     let kept = if kept.is_empty() { b"identity".to_vec() } else { kept.join(&b", "[..]) };
     if let Ok(kept) = HeaderValue::from_bytes(&kept) {
         headers.insert(ACCEPT_ENCODING, kept);
     }
+}
+
+/// Whether all codings that are asked for can be read, as nearly always.
+fn asks_for_readable(headers: &HeaderMap) -> bool {
+    let mut codings = lists(headers, &ACCEPT_ENCODING);
+    codings.next().is_some_and(is_readable) && codings.all(is_readable)
+}
+
+/// Whether an error in this content coding can be read.
+fn is_readable(coding: &[u8]) -> bool {
+    let name = coding.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
+    let mut known = ErrorBodyLayer::CODINGS.iter().chain(&["identity"]);
+    known.any(|known| name.eq_ignore_ascii_case(known.as_bytes()))
 }
 
 /// Makes one header of the cookies, which HTTP/2 may have in several (RFC 9113, section 8.2.3).

@@ -2,6 +2,7 @@
 //! address, and may let its own host name resolve to 127.0.0.1, so that it could read the responses, too.
 
 use std::str::FromStr;
+use std::sync::OnceLock;
 
 use http::uri::Authority;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Version, header};
@@ -12,11 +13,11 @@ const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 /// The hosts and web pages from which requests are taken.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Guard {
-    /// Whether it is reached over a network.
-    pub(crate) is_remote: bool,
-    /// Names of this machine, beside the loopback ones.
-    pub(crate) hosts: Vec<String>,
-    pub(crate) origins: Vec<AllowedOrigin>,
+    is_remote: bool,
+    hosts: Vec<String>,
+    origins: Vec<AllowedOrigin>,
+    /// The first host that was taken for this machine. Nearly all requests name it.
+    known: OnceLock<Box<str>>,
 }
 
 /// Why a request is refused.
@@ -46,6 +47,12 @@ impl Stranger {
 }
 
 impl Guard {
+    /// `is_remote` says whether the gateway is reached over a network. `hosts` are names of this machine, beside the loopback
+    /// ones.
+    pub(crate) fn new(is_remote: bool, hosts: Vec<String>, origins: Vec<AllowedOrigin>) -> Self {
+        Self { is_remote, hosts, origins, known: OnceLock::new() }
+    }
+
     /// Checks that a request is for this machine, and not from a web page of another origin than those that are allowed.
     pub(super) fn check<B>(&self, request: &Request<B>) -> Result<(), Stranger> {
         let host = host(request);
@@ -81,6 +88,17 @@ impl Guard {
 
     /// A page can't have its name resolve to an address and then be asked for by that address, so addresses are safe.
     fn is_ours(&self, host: &str) -> bool {
+        if self.known.get().is_some_and(|known| **known == *host) {
+            return true;
+        }
+        let is_ours = self.names_this_machine(host);
+        if is_ours {
+            let _ = self.known.set(host.into());
+        }
+        is_ours
+    }
+
+    fn names_this_machine(&self, host: &str) -> bool {
         let Ok(authority) = host.parse::<Authority>() else { return false };
         let name = authority.host().trim_end_matches('.');
         let address = name.trim_start_matches('[').trim_end_matches(']');

@@ -253,7 +253,8 @@ impl<S: Forward> Gateway<S> {
         let name = client.map_or("", |client| client.name());
         let belongs = conversation::of(&self.made, name, &head.headers, rest, &fields);
         keep_together(belongs, route, &mut head.extensions);
-        let request = Request::from_parts(head, body.into_body(&route.provider));
+        let body = body.into_body(&route.provider, self.sending.replay);
+        let request = Request::from_parts(head, body);
         let mut request = upstream.request(request, rest, query.as_deref()).map_err(|error| {
             let message = format!("can't be forwarded: {error}");
             responses::refused(error.status(), "invalid_request_error", message)

@@ -16,9 +16,8 @@ use tower::{Service, ServiceBuilder};
 use tower_credentials::https::{AutoBody, AutoClient, AutoError, AutoFuture};
 use tower_credentials::provider::{Endpoint, Provider};
 use tower_credentials::registry::Registry;
-use tower_credentials::service::ReplayBody;
 use tower_credentials::{
-    BoxError, CredentialId, ErrorBodyLayer, ErrorResponseLayer, FirstEventLayer, Pool, ReplayLayer,
+    BoxError, CredentialId, ErrorBodyLayer, ErrorResponseLayer, FirstEventLayer, Pool,
 };
 
 use super::body::RequestBody;
@@ -27,7 +26,7 @@ use super::proxy::Target;
 use super::settings::RouteSettings;
 use super::threads::PerThread;
 
-type Client = AutoClient<ReplayBody<RequestBody>>;
+type Client = AutoClient<RequestBody>;
 
 /// The client to all upstreams, of which each thread has its own: with HTTP/1.1 a request then waits for no other thread.
 #[derive(Clone)]
@@ -44,7 +43,7 @@ impl UpstreamClient {
     }
 }
 
-impl Service<Request<ReplayBody<RequestBody>>> for UpstreamClient {
+impl Service<Request<RequestBody>> for UpstreamClient {
     type Response = Response<AutoBody>;
     type Error = AutoError;
     type Future = AutoFuture;
@@ -53,7 +52,7 @@ impl Service<Request<ReplayBody<RequestBody>>> for UpstreamClient {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<ReplayBody<RequestBody>>) -> AutoFuture {
+    fn call(&mut self, request: Request<RequestBody>) -> AutoFuture {
         self.0.get().send(request)
     }
 }
@@ -184,7 +183,6 @@ pub(crate) fn route(
     };
     let service = ServiceBuilder::new()
         .layer(ErrorResponseLayer::new().restate_limits().no_retry_beyond(sending.no_retry_beyond))
-        .layer(ReplayLayer::new().bound(sending.replay))
         .layer(registry.layer(pool.clone()))
         .layer(ErrorBodyLayer::new(pool.clone()))
         .layer(FirstEventLayer::new(pool.clone()))

@@ -1,6 +1,7 @@
 //! Which requests are taken, and which route each takes.
 
 use http::{Method, Request, StatusCode, Uri};
+use memchr::memchr2;
 use tower_credentials::Availability;
 
 use super::clients::Sender;
@@ -212,6 +213,10 @@ fn is_sound<B>(request: &Request<B>) -> Result<(), Own> {
 /// Whether a server may take a part of the path for `.` or `..`, also where it decodes first or takes a backslash for a slash
 /// (RFC 3986, sections 5.2.4 and 6.2.2).
 fn has_dot_segments(path: &str) -> bool {
+    // Most paths have no dot.
+    if memchr2(b'.', b'%', path.as_bytes()).is_none() {
+        return false;
+    }
     let is_dots = |dots| matches!(dots, Some(1 | 2));
     let mut rest = path.as_bytes();
     // How many dots the present segment has before its parameters. `None` if it has something else there.
