@@ -144,8 +144,8 @@ impl Net {
 }
 
 /// A provider at its own host, another host, and a home with accounts of the provider.
-struct World {
-    home: Home,
+pub(super) struct World {
+    pub(super) home: Home,
     net: Net,
     /// That of the other host.
     other: Authority,
@@ -154,7 +154,7 @@ struct World {
 
 impl World {
     /// With an upstream that says which path and which token it was asked with.
-    async fn new(labels: &[&str]) -> Self {
+    pub(super) async fn new(labels: &[&str]) -> Self {
         let upstream = upstream().await;
         let world = Self::of(upstream.address, upstream.address, labels).await;
         Self { _upstream: Some(upstream), ..world }

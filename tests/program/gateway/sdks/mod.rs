@@ -8,6 +8,7 @@ mod node;
 mod openai_and_anthropic;
 mod page;
 mod programs;
+mod proxied;
 mod python;
 mod vendor;
 mod versions;

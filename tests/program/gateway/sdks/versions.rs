@@ -14,7 +14,9 @@ fn the_guide_names_the_versions_that_are_tried() {
         names(name, version);
     }
     let node: Value = serde_json::from_str(include_str!("package.json")).unwrap();
-    for (name, version) in node["dependencies"].as_object().unwrap() {
-        names(name, version.as_str().unwrap());
+    for dependencies in ["dependencies", "optionalDependencies"] {
+        for (name, version) in node[dependencies].as_object().unwrap() {
+            names(name, version.as_str().unwrap());
+        }
     }
 }
