@@ -51,7 +51,7 @@ pub async fn run() -> Result<(), BoxError> {
     let key = VaultKey::from_env()?.ok_or("the example has not set the vault's key")?;
     let vault = vault(&env::var(ENGINE)?, &key)?;
     let provider = GenericProvider::bearer(PROVIDER).origin(&upstream)?;
-    let builder = Pool::builder(provider, vault.clone()).mode(Mode::All).on_event(tell);
+    let builder = Pool::builder(provider, vault.clone()).mode(Mode::All).on_event(say_event);
     let pool = builder.open().await?;
     let hold = Hold::default();
     let refresher = refresher(&server, hold.clone());
@@ -71,7 +71,7 @@ pub async fn run() -> Result<(), BoxError> {
 
     let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
     say(&Said::Serves(format!("http://{}", listener.local_addr()?)));
-    tokio::spawn(tell_changes(pool.clone(), vault));
+    tokio::spawn(say_changes(pool.clone(), vault));
     tokio::select! {
         served = axum::serve(listener, Router::new().fallback_service(gateway)) => served?,
         obeyed = obey(&hold) => obeyed?,
@@ -139,7 +139,7 @@ async fn obey(hold: &Hold) -> Result<(), BoxError> {
     Ok(())
 }
 
-fn tell(event: &Event) {
+fn say_event(event: &Event) {
     match &event.kind {
         EventKind::Attempt { account, status, .. } if *status == StatusCode::TOO_MANY_REQUESTS => {
             say(&Said::Limited { account: account.label.to_string(), at: now() });
@@ -149,8 +149,8 @@ fn tell(event: &Event) {
     }
 }
 
-/// Tells what the pool knows whenever that has changed. A pool learns of changes by itself; this asks once more, to know when.
-async fn tell_changes(pool: Pool, vault: impl Vault) {
+/// Says what the pool knows whenever that has changed. A pool learns of changes by itself; this asks once more, to know when.
+async fn say_changes(pool: Pool, vault: impl Vault) {
     let mut said = Vec::new();
     loop {
         let Ok(Some(mut watch)) = vault.watch(pool_key()).await else { break };

@@ -99,7 +99,8 @@ async fn kill_in_a_refresh(
         served.add(result.await?);
     }
     fleet.report.line(format_args!("another host presented the token {waited:.1?} later: {served}"));
-    let words = format!("nobody presents it before the killed host can't any more, {:?}", hold_off());
+    let words =
+        format!("nobody else presents it for {:?}, as long as the killed host might", hold_off());
     fleet.report.promise(&words, waited, waited.max(hold_off()));
     Ok(served)
 }

@@ -20,7 +20,8 @@ pub const GRACE: Duration = Duration::from_secs(1);
 /// Longer than the default, since a machine that runs all of this may be busy.
 pub const COMMAND: Duration = Duration::from_secs(1);
 
-/// Returns the shortest time after which another host may present the token of a host that was cut off in a refresh.
+/// Returns how long nobody may present the token of a host that was cut off in a refresh. The bound of a confirmation comes on
+/// top, less the time that the token was on its way.
 pub const fn hold_off() -> Duration {
     PRESENT_WITHIN.saturating_add(COMMAND.saturating_mul(2)).saturating_add(GRACE)
 }
