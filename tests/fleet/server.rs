@@ -166,7 +166,17 @@ enum Started {
 }
 
 pub(crate) fn program() -> String {
-    env::var("TOWER_CREDENTIALS_REDIS_SERVER").unwrap_or_else(|_| "redis-server".to_owned())
+    env::var("TOWER_CREDENTIALS_REDIS_SERVER").unwrap_or_else(|_| {
+        let installed = ["redis-server", "valkey-server"].into_iter().find(|name| is_installed(name));
+        installed.unwrap_or("redis-server").to_owned()
+    })
+}
+
+/// Returns whether there is such a program.
+pub(crate) fn is_installed(program: &str) -> bool {
+    let mut command = Command::new(program);
+    command.arg("--version").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command.status().is_ok()
 }
 
 fn spawn(port: u16, directory: &Path, options: &[String]) -> Started {
