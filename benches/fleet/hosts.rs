@@ -58,7 +58,7 @@ pub async fn light_hosts(count: usize, url: &str, key: &VaultKey, account: Crede
             let mut stdout = std::io::stdout();
             let mut said = None;
             loop {
-                let changes = vault.changes(pool_key(), known).await.expect("the engine");
+                let changes = vault.told_changes(pool_key(), known).await.expect("the engine");
                 let failures = if let Some(changes) = changes {
                     known = changes.revision;
                     let of = |(id, _): &&(CredentialId, _)| *id == account;

@@ -163,7 +163,7 @@ fn answer(
             VaultResponse::Done
         }
         VaultRequest::Revision(pool) => VaultResponse::Revision(pools::pool(on, &pool)?.1),
-        VaultRequest::Changes { pool, since } => {
+        VaultRequest::Changes { pool, since, .. } => {
             VaultResponse::Changes(pools::changes(on, &pool, since)?)
         }
         // SQLite tells no other process of a change, so a pool asks for the revision each second.

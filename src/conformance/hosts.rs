@@ -16,12 +16,15 @@ use super::reader::Reader;
 use super::run::block_on;
 use crate::vault::call;
 use crate::vault::{
-    BatchId, BatchOrigin, RefreshLease, Replaced, Vault, VaultError, VaultExt, VaultRequest, Watch,
+    BatchId, BatchOrigin, RefreshLease, Replaced, Vault, VaultError, VaultExt, VaultRequest,
 };
+
 use crate::{CredentialId, Generation, Secret};
 
+pub use super::watches::*;
+
 /// How long a lease or a notice may take if nothing holds it up.
-const SOON: Duration = Duration::from_secs(20);
+pub(super) const SOON: Duration = Duration::from_secs(20);
 
 /// The hosts of one stored vault.
 ///
@@ -64,7 +67,7 @@ pub trait Hosts: Send + Sync + 'static {
     }
 }
 
-async fn two<H: Hosts>(hosts: &H) -> [H::Vault; 2] {
+pub(super) async fn two<H: Hosts>(hosts: &H) -> [H::Vault; 2] {
     [hosts.open().await, hosts.open().await]
 }
 
@@ -236,31 +239,4 @@ pub async fn changes_by_one_host_lead_another_to_what_a_load_shows(hosts: impl H
     let [c] = put_all(&one, ["c"]).await;
     reader.catch_up(&other).await;
     assert!(reader.credentials.contains_key(&c), "it was added");
-}
-
-/// A watch of one host tells of what another changes. A vault may have no watch.
-pub async fn a_watch_tells_of_what_another_host_changes_if_there_is_one(hosts: impl Hosts) {
-    let [one, other] = two(&hosts).await;
-    let [id, _] = put_all(&one, ["a", "b"]).await;
-    let mut watch = match other.watch(pool()).await {
-        Ok(Some(watch)) => watch,
-        Ok(None) | Err(VaultError::Unsupported { .. }) => return,
-        Err(error) => panic!("{error}"),
-    };
-    for round in 1..4 {
-        one.record(pool(), vec![cooled(id, round, round, true)]).await.unwrap();
-        notices_until(&mut watch, async || until(&other, id).await == Some(round)).await;
-    }
-    one.remove(&pool(), id).await.unwrap();
-    notices_until(&mut watch, async || order(&other).await == ["b"]).await;
-}
-
-/// Waits for notices until this is so.
-async fn notices_until(watch: &mut Watch, is_so: impl AsyncFn() -> bool) {
-    let waiting = async {
-        while !is_so().await {
-            assert!(watch.changed().await, "the watch has ended");
-        }
-    };
-    timeout(SOON, waiting).await.expect("no notice came");
 }

@@ -89,6 +89,7 @@ mod reader;
 #[doc(hidden)]
 pub mod run;
 mod standings;
+mod watches;
 
 pub use hosts::Hosts;
 

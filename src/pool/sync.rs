@@ -31,18 +31,36 @@ impl Pool {
         result
     }
 
+    /// Loads what a watch has told of.
+    async fn sync_told(&self) -> Result<(), VaultError> {
+        let result = async {
+            if self.with_state(|state, _| state.must_reload()) || !self.apply_changes(true).await? {
+                self.load().await?;
+            }
+            self.end_misdated();
+            Ok(())
+        };
+        let result = result.await;
+        self.publish_synced(&result);
+        result
+    }
+
     /// Loads the changes, and publishes nothing.
     pub(super) async fn load_changes(&self) -> Result<(), VaultError> {
         let revision = self.vault().revision(self.key().clone()).await?;
         let (is_known, must_reload) =
             self.with_state(|state, _| (state.revision == revision, state.must_reload()));
-        if must_reload || (!is_known && !self.apply_changes().await?) {
+        if must_reload || (!is_known && !self.apply_changes(false).await?) {
             self.load().await?;
         }
-        // The clock may have been set since the last load.
+        self.end_misdated();
+        Ok(())
+    }
+
+    /// The clock may have been set since the last load.
+    fn end_misdated(&self) {
         let now = self.now();
         self.with_state(|state, config| state.end_misdated(config, now));
-        Ok(())
     }
 
     /// Starts a task that syncs the pool. It ends with the last clone of the pool, or with the current runtime.
@@ -56,13 +74,18 @@ impl Pool {
         });
     }
 
-    /// Applies what has changed in the vault. Returns `false` if the pool must be loaded for that.
-    async fn apply_changes(&self) -> Result<bool, VaultError> {
+    /// Applies what has changed in the vault, or at least what a watch has told of. Returns `false` if the pool must be loaded
+    /// for that.
+    async fn apply_changes(&self, told: bool) -> Result<bool, VaultError> {
         for _ in 0..TRIES {
             // Otherwise left to the next sync.
             let Some(saves) = self.settled().await else { return Ok(true) };
             let since = self.with_state(|state, _| state.revision);
-            let changes = match self.vault().changes(self.key().clone(), since).await {
+            let changes = match told {
+                true => self.vault().told_changes(self.key().clone(), since).await,
+                false => self.vault().changes(self.key().clone(), since).await,
+            };
+            let changes = match changes {
                 Ok(Some(changes)) => changes,
                 Ok(None) | Err(VaultError::Unsupported { .. }) => return Ok(false),
                 Err(error) => return Err(error),

@@ -333,11 +333,11 @@ impl Shared {
             VaultRequest::Revision(pool) if pool == self.pool => {
                 Route::Inner { request: VaultRequest::Revision(pool), then: Then::Merge(Vec::new()) }
             }
-            VaultRequest::Changes { pool, since } if pool == self.pool => {
+            VaultRequest::Changes { pool, since, told } if pool == self.pool => {
                 let known = self.look().given.iter().rev().find(|given| given.both == since).copied();
                 match known {
                     Some(given) => Route::Inner {
-                        request: VaultRequest::Changes { pool, since: given.inner },
+                        request: VaultRequest::Changes { pool, since: given.inner, told },
                         then: Then::Translate { changes: given.changes },
                     },
                     None => Route::Ready(Ok(VaultResponse::Changes(None))),

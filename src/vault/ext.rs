@@ -342,7 +342,22 @@ pub trait VaultExt: Vault {
         pool: PoolKey,
         since: Revision,
     ) -> impl Future<Output = Result<Option<Changes>, VaultError>> + Send {
-        call!(self, VaultRequest::Changes { pool, since }, VaultResponse::Changes(changes) => changes)
+        let request = VaultRequest::Changes { pool, since, told: false };
+        call!(self, request, VaultResponse::Changes(changes) => changes)
+    }
+
+    /// Reads what a [`Watch`] has told of, as [`changes`](Self::changes) does. What has changed after its last notice may be
+    /// missing; the next notice tells of it.
+    ///
+    /// # Errors
+    /// The same as those of [`changes`](Self::changes).
+    fn told_changes(
+        &self,
+        pool: PoolKey,
+        since: Revision,
+    ) -> impl Future<Output = Result<Option<Changes>, VaultError>> + Send {
+        let request = VaultRequest::Changes { pool, since, told: true };
+        call!(self, request, VaultResponse::Changes(changes) => changes)
     }
 
     /// Asks to be told when a pool changes. `None` if the vault tells nobody.

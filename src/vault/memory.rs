@@ -112,7 +112,7 @@ impl<T: Clone + Send + Sync + 'static> Service<VaultRequest<T>> for MemoryVault<
                 Ok(VaultResponse::Revision(state.record(&pool, &outcomes, batch)))
             }
             VaultRequest::Revision(pool) => Ok(VaultResponse::Revision(state.revision(&pool))),
-            VaultRequest::Changes { pool, since } => {
+            VaultRequest::Changes { pool, since, .. } => {
                 Ok(VaultResponse::Changes(state.changes(&pool, since)))
             }
             VaultRequest::Watch(pool) => Ok(VaultResponse::Watch(Some(state.watch(&pool)))),

@@ -144,6 +144,9 @@ pub enum VaultRequest<T = Secret> {
         pool: PoolKey,
         /// The revision up to which the caller knows the pool.
         since: Revision,
+        /// Whether a [`Watch`](super::Watch) has just told of a change. Then the vault may respond with what that has brought,
+        /// without looking for more: the next notice tells of it.
+        told: bool,
     },
     /// Asks to be told when a pool changes. The response is [`Watch`](super::VaultResponse::Watch): `None` if the vault
     /// tells nobody, and the revision must be asked for now and then. The response comes at once; only its handle waits.

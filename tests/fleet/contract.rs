@@ -61,6 +61,51 @@ mod two_hosts {
     every_promise!(new);
 }
 
+mod of_hosts {
+    use std::time::Duration;
+
+    use tower_credentials::conformance::{Hosts, every_promise_of_hosts};
+    use tower_credentials::vault::RefreshLease;
+
+    use super::*;
+
+    const SHORT: Duration = Duration::from_secs(1);
+
+    struct OfPrefix {
+        server: Arc<Server>,
+        prefix: String,
+        key: VaultKey,
+    }
+
+    impl Hosts for OfPrefix {
+        type Vault = Seal<RedisBackend>;
+
+        async fn open(&self) -> Seal<RedisBackend> {
+            let builder = self.server.builder().prefix(self.prefix.clone());
+            let builder = builder.lease_lifetime(SHORT).present_within(SHORT).grace(SHORT);
+            sealed(builder.open().await.unwrap(), &self.key)
+        }
+
+        fn crash(&self, host: Self::Vault, lease: RefreshLease) {
+            // To drop the lease would tell the engine.
+            std::mem::forget((host, lease));
+        }
+
+        fn lapse(&self) -> Duration {
+            // The lease of a refresh that has begun covers bounds of commands, too.
+            SHORT * 10
+        }
+    }
+
+    async fn new() -> Option<(OfPrefix, Arc<Server>)> {
+        let server = Server::shared()?;
+        let (prefix, key) = (prefix(), VaultKey::generate());
+        Some((OfPrefix { server: server.clone(), prefix, key }, server))
+    }
+
+    every_promise_of_hosts!(new);
+}
+
 /// Sends what a pool reads to one host, and all else to one after the other. Only in one host do those who ask for a lease get
 /// it in the order in which they ask, so a client's lease is asked for there.
 #[derive(Clone, Debug)]

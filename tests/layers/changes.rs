@@ -29,8 +29,9 @@ impl Service<VaultRequest> for Whole {
 
     fn call(&mut self, request: VaultRequest) -> Self::Future {
         self.0.call(match request {
-            VaultRequest::Changes { pool, .. } => {
-                VaultRequest::Changes { pool, since: vault::Revision::from_bytes([0xff; 16]) }
+            VaultRequest::Changes { pool, told, .. } => {
+                let since = vault::Revision::from_bytes([0xff; 16]);
+                VaultRequest::Changes { pool, since, told }
             }
             request => request,
         })

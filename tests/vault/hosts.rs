@@ -59,5 +59,6 @@ mod openings {
         a_host_that_crashes_with_a_lease_lets_another_in,
         changes_by_one_host_lead_another_to_what_a_load_shows,
         a_watch_tells_of_what_another_host_changes_if_there_is_one,
+        what_a_watch_has_told_of_is_in_the_changes_if_there_is_one,
     );
 }

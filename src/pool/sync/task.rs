@@ -71,7 +71,7 @@ impl Syncing {
             self.watch(&pool).await;
             if self.is_told() {
                 // Of what has changed since the pool was opened it tells nothing.
-                self.sync(&pool).await;
+                self.sync(&pool, false).await;
             }
         }
         loop {
@@ -80,7 +80,7 @@ impl Syncing {
             pool.catch_up();
             match wake {
                 Wake::Unwatched => self.watching = Watching::Unknown,
-                Wake::Changed => self.sync(&pool).await,
+                Wake::Changed => self.sync(&pool, true).await,
                 Wake::Tick(now) => self.tick(&pool, now).await,
             }
         }
@@ -116,7 +116,7 @@ impl Syncing {
             self.watch(pool).await;
         }
         if !was_told || now.duration_since(self.synced) >= self.every.saturating_mul(RARELY) {
-            self.sync(pool).await;
+            self.sync(pool, false).await;
         } else {
             pool.publish();
         }
@@ -138,8 +138,9 @@ impl Syncing {
         };
     }
 
-    async fn sync(&mut self, pool: &Pool) {
-        let result = sync_patiently(pool, self.every).await;
+    /// `told` says whether the vault has told of a change.
+    async fn sync(&mut self, pool: &Pool, told: bool) {
+        let result = sync_patiently(pool, self.every, told).await;
         self.synced = Instant::now();
         self.is_away = result.is_err();
         match &result {
@@ -157,8 +158,9 @@ impl Syncing {
 }
 
 /// Syncs the pool. While the vault hangs, the rest of what its task does goes on.
-async fn sync_patiently(pool: &Pool, every: Duration) -> Result<(), VaultError> {
-    let mut sync = pin!(pool.sync());
+async fn sync_patiently(pool: &Pool, every: Duration, told: bool) -> Result<(), VaultError> {
+    let sync = async { if told { pool.sync_told().await } else { pool.sync().await } };
+    let mut sync = pin!(sync);
     loop {
         match timeout(every, sync.as_mut()).await {
             Ok(result) => return result,

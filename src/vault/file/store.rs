@@ -228,7 +228,9 @@ impl Store {
                 VaultResponse::Revision(self.record(pool, outcomes, *batch)?)
             }
             VaultRequest::Revision(pool) => VaultResponse::Revision(self.revision(pool)?),
-            VaultRequest::Changes { pool, since } => VaultResponse::Changes(self.changes(pool, *since)?),
+            VaultRequest::Changes { pool, since, .. } => {
+                VaultResponse::Changes(self.changes(pool, *since)?)
+            }
             // A file tells nobody.
             VaultRequest::Watch(_) => VaultResponse::Watch(None),
             VaultRequest::BeginRefresh { pool, id, expected } => {

@@ -237,18 +237,19 @@ impl Inner {
         EntryId::said(&last.unwrap_or_default())
     }
 
-    /// Reads what is new since a revision.
+    /// Reads what is new since a revision. What a watch has told of, the task that follows the log has read already.
     pub(super) async fn changes(
         self: &Arc<Self>,
         pool: &Arc<Pool>,
         since: Revision,
+        told: bool,
     ) -> Result<Option<Changes<Sealed>>, VaultError> {
         let last = pool.copy().replica.as_ref().map(Replica::last);
         let Some(last) = last else {
             let now = self.revision(pool).await?;
             return Ok((now == since).then(|| Changes::none(now)));
         };
-        if !self.read_on(pool, last).await? {
+        if !told && !self.read_on(pool, last).await? {
             return Ok(None);
         }
         self.keep_snapshot_if_due(pool, Due::BUSY);

@@ -100,8 +100,8 @@ impl Inner {
             VaultRequest::Revision(pool) => {
                 VaultResponse::Revision(self.revision(&self.pool(&pool)).await?)
             }
-            VaultRequest::Changes { pool, since } => {
-                VaultResponse::Changes(self.changes(&self.pool(&pool), since).await?)
+            VaultRequest::Changes { pool, since, told } => {
+                VaultResponse::Changes(self.changes(&self.pool(&pool), since, told).await?)
             }
             VaultRequest::Watch(pool) => VaultResponse::Watch(Some(self.watch(&self.pool(&pool)))),
             VaultRequest::BeginRefresh { pool, id, expected } => {

@@ -185,7 +185,7 @@ impl Seals {
                 VaultRequest::RefreshFailed { pool, id, expected, failed }
             }
             VaultRequest::Revision(pool) => VaultRequest::Revision(pool),
-            VaultRequest::Changes { pool, since } => VaultRequest::Changes { pool, since },
+            VaultRequest::Changes { pool, since, told } => VaultRequest::Changes { pool, since, told },
             VaultRequest::Watch(pool) => VaultRequest::Watch(pool),
         };
         Ok(Request::Sealed(request))
