@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use redis::{Cmd, ErrorKind, FromRedisValue, RedisError, ServerErrorKind};
 
+use super::clocks::EngineTime;
 use super::dial::{Connection, Dialer};
 use super::facts::Facts;
 use super::fault::Fault;
@@ -179,13 +180,23 @@ impl Engine {
 
     /// Returns the run of the node that has this slot: another one after each start of its process, and on another node.
     pub(super) async fn run_id(&self, slot: &str) -> Result<Arc<str>, Fault> {
+        Ok(self.sure_node(slot).await?.live().await?.facts.run)
+    }
+
+    /// Returns what the clock of the node says that has this slot, or has said no longer ago than this.
+    pub(super) async fn time(&self, slot: &str, not_older: Duration) -> Result<EngineTime, Fault> {
+        self.sure_node(slot).await?.time(not_older).await
+    }
+
+    /// Like [`node`](Self::node), and asks which node of a cluster it is, if that is not known.
+    async fn sure_node(&self, slot: &str) -> Result<Arc<Node>, Fault> {
         let is_cluster = matches!(self.target.topology, Topology::Cluster(_));
         if is_cluster && !self.nodes().routes.contains_key(slot) {
             let mut ask = redis::cmd("EXISTS");
             ask.arg(slot);
             self.command::<u8>(slot, &ask).await?;
         }
-        Ok(self.node(slot).live().await?.facts.run)
+        Ok(self.node(slot))
     }
 
     fn node_at(&self, address: Option<Address>) -> Arc<Node> {

@@ -96,6 +96,8 @@ impl Inner {
                     return Ok(());
                 }
             }
+            // Notices if this host's clock was set.
+            self.difference(pool).await?;
             // Nobody has changed anything for a while: old secrets need not stay in the log.
             self.keep_snapshot_if_due(pool, Due::QUIET);
         }

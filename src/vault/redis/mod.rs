@@ -68,8 +68,9 @@
 //! - **An engine that has forgotten** changes is given back, by any host that has seen them, newer secrets and lost accounts.
 //!   Removed accounts stay removed, if their removal was not forgotten. After a restore from a backup on purpose call
 //!   [`RedisBackend::restored`]: nothing is given back then. Cooldowns are not given back; the next responses set them again.
-//! - **The engine's clock** decides on leases and waits. Cooldowns are moments of the hosts' clocks, so [keep these in
-//!   step](#limits).
+//! - **The engine's clock** decides. Cooldowns are kept by it, and each host measures by how much its own
+//!   [clock](RedisBackendBuilder::clock) differs. So a limit lasts equally long for hosts whose clocks are wrong. Less than a
+//!   second counts as no difference.
 //!
 //! | engine | a new secret, once its change is confirmed, outlives |
 //! |---|---|
@@ -90,13 +91,16 @@
 //!   one has presented the old token meanwhile, the vendor may have ended the sign-in. No lease can prevent that.
 //! - While a cluster moves a pool's slot to another node, changes of that pool fail with [`VaultError::Unreachable`].
 //! - Who can write to the engine can read and make no secret, but can remove records and put back older ones.
-//! - The clocks of hosts must not differ by more than a minute. A host that is further behind takes the others' new cooldowns
-//!   for misdated, and ends them for all. Of one that is further ahead the others take no cooldown, and it takes those of
-//!   others to end early: a success there ends them for all.
+//! - Moments in the metadata, and when a token ends, are by the clock of the host that has stored the secret, since they are
+//!   sealed or bound to it. Hosts with sign-ins must keep their clocks within a minute of each other: one that is further off
+//!   renews others' tokens too early or too late.
+//! - If a host's clock is set, what its pools have learned and not stored until then is off by that step. The same is true of
+//!   all cooldowns if the engine's own clock is set.
 //! - An id is unique in its pool. Records have no size limit but the engine's of 512 MB.
-//! - The engine's user needs the commands `EVAL`, `EVALSHA` and those of the scripts, `XREAD`, `WAIT`, `WAITAOF`, `INFO` and
+//! - The engine's user needs the commands `EVAL`, `EVALSHA` and those of the scripts, `TIME`, `XREAD`, `WAIT`, `WAITAOF`, `INFO` and
 //!   `CONFIG GET`; the last two may be forbidden, and then [a finding](Finding::Unknown) says so.
 
+mod clocks;
 mod dial;
 mod durable;
 mod engine;

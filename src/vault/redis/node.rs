@@ -8,6 +8,7 @@ use redis::{Cmd, FromRedisValue, RedisError};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 
+use super::clocks::EngineTime;
 use super::dial::Connection;
 use super::facts::Facts;
 use super::fault::Fault;
@@ -34,6 +35,8 @@ struct State {
     leave_alone_until: Option<Instant>,
     /// What was wrong the last time.
     fault: Option<Fault>,
+    /// What its clock has said last, and on which connection.
+    time: Option<(u64, EngineTime)>,
 }
 
 enum Stage {
@@ -82,8 +85,14 @@ pub(super) type Answer<T> = Result<Result<T, RedisError>, Fault>;
 
 impl Node {
     pub(super) fn new(finder: Finder, within: Duration) -> Self {
-        let state =
-            State { stage: Stage::Idle, number: 0, failures: 0, leave_alone_until: None, fault: None };
+        let state = State {
+            stage: Stage::Idle,
+            number: 0,
+            failures: 0,
+            leave_alone_until: None,
+            fault: None,
+            time: None,
+        };
         Self { finder, state: Arc::new(Mutex::new(state)), within }
     }
 
@@ -136,6 +145,24 @@ impl Node {
             }
         }
         Ok(live)
+    }
+
+    /// Returns what its clock says, or has said on this connection no longer ago than this.
+    pub(super) async fn time(&self, not_older: Duration) -> Result<EngineTime, Fault> {
+        let live = self.live().await?;
+        let known = lock(&self.state).time;
+        if let Some((number, time)) = known
+            && number == live.number
+            && time.is_from_within(not_older)
+        {
+            return Ok(time);
+        }
+        let (command, asked_at) = (redis::cmd("TIME"), std::time::Instant::now());
+        let said = self.ask(self.within, Ask { command: &command, is_sent_on: false }).await?;
+        let said = said.map_err(|error| Fault::of(&error, &live.address))?;
+        let time = EngineTime::said(said, asked_at);
+        lock(&self.state).time = Some((live.number, time));
+        Ok(time)
     }
 
     /// Connects in a task of its own, so that no caller that is left alone keeps others waiting.

@@ -8,6 +8,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::Inner;
+use super::clocks::Difference;
 use super::entry::{Entry, EntryId};
 use super::keys::Keys;
 use super::replica::{Known, NotNext, Replica};
@@ -15,6 +16,7 @@ use super::script::{LOAD, READ_ON};
 use super::snapshots::Due;
 use super::stored::{Stored, damage};
 use crate::credential::{CredentialId, PoolKey, Record};
+use crate::standing::shift::Shift;
 use crate::vault::seal::Sealed;
 use crate::vault::{Changes, Revision, StoredPool, VaultError};
 
@@ -26,6 +28,7 @@ pub(super) struct Pool {
     pub(super) key: PoolKey,
     pub(super) keys: Keys,
     copy: Mutex<Copy>,
+    difference: Mutex<Difference>,
     /// Told of each change, if anybody watches.
     pub(super) changed: watch::Sender<()>,
     /// Whether a task reads the log as it grows.
@@ -84,7 +87,20 @@ impl Seen {
 impl Pool {
     pub(super) fn new(key: PoolKey, keys: Keys) -> Self {
         let (changed, _) = watch::channel(());
-        Self { key, keys, copy: Mutex::default(), changed, is_followed: AtomicBool::new(false) }
+        Self {
+            key,
+            keys,
+            copy: Mutex::default(),
+            difference: Mutex::default(),
+            changed,
+            is_followed: AtomicBool::new(false),
+        }
+    }
+
+    /// Returns by how much the clocks differ, as far as is known.
+    pub(super) fn difference(&self) -> MutexGuard<'_, Difference> {
+        // It is replaced as a whole.
+        self.difference.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn copy(&self) -> MutexGuard<'_, Copy> {
@@ -167,6 +183,7 @@ impl Inner {
         self: &Arc<Self>,
         pool: &Arc<Pool>,
     ) -> Result<StoredPool<Sealed>, VaultError> {
+        let difference = self.difference(pool).await?;
         let mut loaded = self.read(pool).await?;
         if self.give_back(pool, loaded.seen, &loaded.epoch, &loaded.records).await? {
             loaded = self.read(pool).await?;
@@ -186,8 +203,9 @@ impl Inner {
                 Err(error) => return Err(error),
             }
         }
-        let standings = loaded.replica.standings().clone();
-        let revision = loaded.last.revision();
+        let mut standings = loaded.replica.standings().clone();
+        standings.shift(-difference.ahead);
+        let revision = difference.mark(loaded.last.revision());
         pool.copy().take(&mut loaded, records);
         self.keep_snapshot_if_due(pool, Due::BUSY);
         let mut credentials: Vec<Record<Sealed>> =
@@ -226,7 +244,8 @@ impl Inner {
 
     /// Reads the revision.
     pub(super) async fn revision(&self, pool: &Pool) -> Result<Revision, VaultError> {
-        Ok(self.last(pool).await?.revision())
+        let difference = self.difference(pool).await?;
+        Ok(difference.mark(self.last(pool).await?.revision()))
     }
 
     /// Returns the last entry's id.
@@ -248,12 +267,22 @@ impl Inner {
             let now = self.revision(pool).await?;
             return Ok((now == since).then(|| Changes::none(now)));
         };
+        let difference = self.difference(pool).await?;
         if !self.read_on(pool, last).await? {
             return Ok(None);
         }
         self.keep_snapshot_if_due(pool, Due::BUSY);
-        let copy = pool.copy();
-        Ok(copy.replica.as_ref().and_then(|replica| replica.changes(since, &copy.known)))
+        let changes = {
+            let copy = pool.copy();
+            // A revision from before the difference has changed is not known here.
+            let since = difference.mark(since);
+            copy.replica.as_ref().and_then(|replica| replica.changes(since, &copy.known))
+        };
+        Ok(changes.map(|mut changes| {
+            changes.revision = difference.mark(changes.revision);
+            changes.standings.iter_mut().for_each(|(_, standing)| standing.shift(-difference.ahead));
+            changes
+        }))
     }
 
     /// Reads the log on from an entry. Returns whether all of it was read; if not, the pool must be loaded.

@@ -95,7 +95,7 @@ impl Inner {
                 VaultResponse::Replaced(replaced)
             }
             VaultRequest::Record { pool, outcomes, batch } => {
-                VaultResponse::Revision(self.record(&self.pool(&pool), &outcomes, batch).await?)
+                VaultResponse::Revision(self.record(&self.pool(&pool), outcomes, batch).await?)
             }
             VaultRequest::Revision(pool) => {
                 VaultResponse::Revision(self.revision(&self.pool(&pool)).await?)
