@@ -74,7 +74,9 @@ impl Inner {
         let known = pool.copy().last;
         let mut cursor = known;
         if known == EntryId::NONE || !self.is_there(pool, known).await? {
-            // What came before is not read here: the pool is told, and looks for itself.
+            // What came before is not read here: the pool is told, and looks for itself. Of another log the next entry must not
+            // be taken for the next one of this.
+            pool.copy().give_up_replica();
             cursor = last;
         }
         let mut commands = connection.commands.clone();

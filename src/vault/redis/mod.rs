@@ -65,9 +65,10 @@
 //!   that was lost reads on where it was.
 //! - **No request hangs**: a command has [a bound](RedisBackendBuilder::command_timeout), and shortly after a failure requests
 //!   fail at once with [`VaultError::Unreachable`]. A change may then have been made. An outage is two lines in the log.
-//! - **An engine that has forgotten** changes is given back, by any host that has seen them, newer secrets and lost accounts.
-//!   Removed accounts stay removed, if their removal was not forgotten. After a restore from a backup on purpose call
-//!   [`RedisBackend::restored`]: nothing is given back then. Cooldowns are not given back; the next responses set them again.
+//! - **An engine that has forgotten** changes is given back, by any host that has seen them, newer secrets, lost accounts,
+//!   limits, and the pauses, orders, tiers and quotas that a person has set. What was changed since then is kept. Removed accounts
+//!   stay removed, if their removal was not forgotten. After a restore from a backup on purpose call
+//!   [`RedisBackend::restored`]: nothing is given back then.
 //! - **The engine's clock** decides. Cooldowns are kept by it, and each host measures by how much its own
 //!   [clock](RedisBackendBuilder::clock) differs. So a limit lasts equally long for hosts whose clocks are wrong. Less than a
 //!   second counts as no difference.
@@ -111,9 +112,11 @@ mod find;
 mod findings;
 mod following;
 mod giving_back;
+mod giving_standings;
 mod keys;
 mod lease;
 mod node;
+mod past;
 mod pool;
 mod random;
 mod records;

@@ -23,6 +23,9 @@ use crate::vault::{Changes, Revision, StoredPool, VaultError};
 /// How many entries are read at a time. A host that has missed more loads the pool.
 pub(super) const MOST_ENTRIES: usize = 1024;
 
+/// How often standings are offered to an engine that has forgotten them, while others change them.
+const TRIES: usize = 16;
+
 /// A pool, as far as this process has to do with it.
 pub(super) struct Pool {
     pub(super) key: PoolKey,
@@ -40,8 +43,8 @@ pub(super) struct Pool {
 pub(super) struct Copy {
     /// The standings, if no entry of the log was missed since they were loaded.
     pub(super) replica: Option<Replica>,
-    /// The order of the standings that were given up.
-    order: Vec<CredentialId>,
+    /// The standings that were given up, for an engine that has forgotten them.
+    given_up: Option<Replica>,
     /// The records, which an engine that forgets is given back.
     pub(super) known: Known,
     /// The last entry that was seen.
@@ -55,13 +58,15 @@ pub(super) struct Copy {
 }
 
 /// A pool, as the engine says it is.
-struct Loaded {
-    seen: Seen,
-    last: EntryId,
-    epoch: String,
-    snapshot: EntryId,
-    replica: Replica,
-    records: HashMap<CredentialId, String>,
+pub(super) struct Loaded {
+    pub(super) seen: Seen,
+    pub(super) last: EntryId,
+    pub(super) epoch: String,
+    pub(super) snapshot: EntryId,
+    /// The entries after the snapshot.
+    pub(super) log: Vec<Entry>,
+    pub(super) replica: Replica,
+    pub(super) records: HashMap<CredentialId, String>,
 }
 
 /// Whether a log still is the one that was read.
@@ -123,10 +128,10 @@ impl Copy {
         let Some(replica) = &mut self.replica else { return Ok(!entries.is_empty()) };
         let before = replica.last();
         for entry in entries {
-            match replica.apply(entry, &mut self.known) {
+            match replica.apply(&entry, &mut self.known) {
                 Ok(()) => {}
                 Err(why) => {
-                    self.drop_replica();
+                    self.give_up_replica();
                     return match why {
                         NotNext::Gap | NotNext::Forgotten => Ok(true),
                         NotNext::Unread(error) => Err(error),
@@ -138,16 +143,22 @@ impl Copy {
         Ok(self.last != before)
     }
 
-    /// Gives the standings up, so that they are loaded. Their order is kept, for accounts that come back.
-    pub(super) fn drop_replica(&mut self) {
+    /// Gives the standings up, so that they are loaded. They are kept until then, for an engine that has forgotten them.
+    pub(super) fn give_up_replica(&mut self) {
         if let Some(replica) = self.replica.take() {
-            self.order.clone_from(&replica.standings().order);
+            self.given_up = Some(replica);
         }
     }
 
-    /// Returns the order as it was last seen.
-    pub(super) fn order(&self) -> &[CredentialId] {
-        self.replica.as_ref().map_or(&self.order, |replica| &replica.standings().order)
+    /// Forgets what was known.
+    pub(super) fn forget(&mut self) {
+        self.known.clear();
+        (self.replica, self.given_up) = (None, None);
+    }
+
+    /// Returns the standings as they were last seen.
+    pub(super) fn last_known(&self) -> Option<&Replica> {
+        self.replica.as_ref().or(self.given_up.as_ref())
     }
 
     /// Takes a pool as it was loaded.
@@ -168,6 +179,7 @@ impl Copy {
             if !keeps_ring {
                 self.replica = Some(std::mem::take(&mut loaded.replica));
             }
+            self.given_up = None;
             self.last = loaded.last;
         }
         self.snapshot = loaded.snapshot;
@@ -186,6 +198,12 @@ impl Inner {
         let difference = self.difference(pool).await?;
         let mut loaded = self.read(pool).await?;
         if self.give_back(pool, loaded.seen, &loaded.epoch, &loaded.records).await? {
+            loaded = self.read(pool).await?;
+        }
+        for _ in 0..TRIES {
+            if !self.give_back_standings(pool, &loaded).await? {
+                break;
+            }
             loaded = self.read(pool).await?;
         }
         let mut damaged = Vec::new();
@@ -226,7 +244,7 @@ impl Inner {
         let mut replica = Replica::of_snapshot(&snapshot)?;
         let snapshot = replica.last();
         let mut known = Known::new();
-        for entry in entries {
+        for entry in &entries {
             match replica.apply(entry, &mut known) {
                 Ok(()) => {}
                 Err(NotNext::Unread(error)) => return Err(error),
@@ -239,7 +257,8 @@ impl Inner {
         // What is not text can't be read, and is reported as that.
         let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
         let by_id = records.into_iter().filter_map(|(id, bytes)| Some((id.parse().ok()?, text(bytes))));
-        Ok(Loaded { seen: Seen::said(&seen), last, epoch, snapshot, replica, records: by_id.collect() })
+        let (seen, records) = (Seen::said(&seen), by_id.collect());
+        Ok(Loaded { seen, last, epoch, snapshot, log: entries, replica, records })
     }
 
     /// Reads the revision.
