@@ -29,8 +29,7 @@ pub(super) struct EngineTime {
     millis: i64,
     /// When it said so, by this host's monotonic clock.
     at: Instant,
-    /// By how many milliseconds that may be wrong.
-    error: i64,
+    round_trip: Duration,
 }
 
 impl EngineTime {
@@ -38,7 +37,7 @@ impl EngineTime {
     pub(super) fn said((seconds, micros): (i64, i64), asked_at: Instant) -> Self {
         let round_trip = asked_at.elapsed();
         let millis = seconds.saturating_mul(1_000).saturating_add(micros / 1_000);
-        Self { millis, at: asked_at + round_trip / 2, error: millis_of(round_trip / 2) }
+        Self { millis, at: asked_at + round_trip / 2, round_trip }
     }
 
     /// Returns whether it was said no longer ago than this.
@@ -46,14 +45,19 @@ impl EngineTime {
         self.at.elapsed() <= past
     }
 
+    /// Returns how long the command and its response have taken.
+    pub(super) fn round_trip(&self) -> Duration {
+        self.round_trip
+    }
+
     /// Returns by how many milliseconds the engine's clock is ahead of this one, and by how many that may be wrong.
-    fn ahead_of(&self, clock: &Clock) -> (i64, i64) {
+    pub(super) fn ahead_of(&self, clock: &Clock) -> (i64, i64) {
         let before = self.at.elapsed();
         let own = i64::try_from(clock.now().as_millis()).unwrap_or(i64::MAX);
         // The process may have been stopped in between.
         let taken = self.at.elapsed().saturating_sub(before);
         let engine = self.millis.saturating_add(millis_of(before + taken / 2));
-        (engine.saturating_sub(own), self.error.saturating_add(millis_of(taken / 2)))
+        (engine.saturating_sub(own), millis_of((self.round_trip + taken) / 2))
     }
 }
 

@@ -3,7 +3,7 @@
 //! All keys of a pool are in one slot, so its name stands for the slot: any node says by `MOVED` which one has it.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -25,17 +25,17 @@ pub(super) struct Engine {
     dialer: Dialer,
     target: Arc<Target>,
     nodes: Mutex<Nodes>,
-    has_learned: AtomicBool,
+    pub(super) has_learned: AtomicBool,
     /// How long a command may take.
     pub(super) within: Duration,
 }
 
 /// The nodes that are known. Without a cluster there is one, without an address if Sentinels know it.
 #[derive(Default)]
-struct Nodes {
+pub(super) struct Nodes {
     by_address: HashMap<Option<Address>, Arc<Node>>,
     /// Every address that may be asked which node has a slot.
-    addresses: Vec<Address>,
+    pub(super) addresses: Vec<Address>,
     /// Where the pools' slots were.
     routes: HashMap<String, Address>,
 }
@@ -189,7 +189,7 @@ impl Engine {
     }
 
     /// Like [`node`](Self::node), and asks which node of a cluster it is, if that is not known.
-    async fn sure_node(&self, slot: &str) -> Result<Arc<Node>, Fault> {
+    pub(super) async fn sure_node(&self, slot: &str) -> Result<Arc<Node>, Fault> {
         let is_cluster = matches!(self.target.topology, Topology::Cluster(_));
         if is_cluster && !self.nodes().routes.contains_key(slot) {
             let mut ask = redis::cmd("EXISTS");
@@ -199,7 +199,7 @@ impl Engine {
         Ok(self.node(slot))
     }
 
-    fn node_at(&self, address: Option<Address>) -> Arc<Node> {
+    pub(super) fn node_at(&self, address: Option<Address>) -> Arc<Node> {
         let mut nodes = self.nodes();
         if let Some(node) = nodes.by_address.get(&address) {
             return node.clone();
@@ -216,42 +216,6 @@ impl Engine {
         let node = Arc::new(Node::new(finder, self.within));
         nodes.by_address.insert(address, node.clone());
         node
-    }
-
-    /// Learns the addresses of a cluster's other nodes, in a task and once, so that one of them can be asked if the known ones
-    /// are gone.
-    pub(super) fn learn_nodes_once(self: &Arc<Self>) {
-        let is_cluster = matches!(self.target.topology, Topology::Cluster(_));
-        if is_cluster && !self.has_learned.swap(true, Ordering::AcqRel) {
-            let engine = self.clone();
-            tokio::spawn(async move {
-                if engine.learn_nodes().await.is_err() {
-                    engine.has_learned.store(false, Ordering::Release);
-                }
-            });
-        }
-    }
-
-    async fn learn_nodes(&self) -> Result<(), Fault> {
-        let mut ask = redis::cmd("CLUSTER");
-        ask.arg("SLOTS");
-        let slots: Vec<redis::Value> = self.command("", &ask).await?;
-        for slot in slots {
-            let redis::Value::Array(parts) = slot else { continue };
-            for node in parts.into_iter().skip(2) {
-                let redis::Value::Array(node) = node else { continue };
-                let mut parts = node.into_iter();
-                let (Some(host), Some(port)) = (parts.next(), parts.next()) else { continue };
-                let host = redis::from_redis_value::<String>(host).unwrap_or_default();
-                let port = redis::from_redis_value::<u16>(port).unwrap_or_default();
-                let address = Address::new(host, port);
-                let mut nodes = self.nodes();
-                if !address.host.is_empty() && !nodes.addresses.contains(&address) {
-                    nodes.addresses.push(address);
-                }
-            }
-        }
-        Ok(())
     }
 
     /// Makes a connection of its own to the node that has this slot: for commands that block.
@@ -271,7 +235,7 @@ impl Engine {
         &self.target
     }
 
-    fn nodes(&self) -> MutexGuard<'_, Nodes> {
+    pub(super) fn nodes(&self) -> MutexGuard<'_, Nodes> {
         // Each change is one insertion or removal.
         self.nodes.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -99,9 +99,13 @@
 //!   all cooldowns if the engine's own clock is set.
 //! - An id is unique in its pool. Records have no size limit but the engine's of 512 MB.
 //! - The engine's user needs the commands `EVAL`, `EVALSHA` and those of the scripts, `TIME`, `XREAD`, `WAIT`, `WAITAOF`, `INFO` and
-//!   `CONFIG GET`; the last two may be forbidden, and then [a finding](Finding::Unknown) says so.
+//!   `CONFIG GET`; the last two may be forbidden, and then [a finding](Finding::Unknown) says so. A
+//!   [check](RedisBackend::check) needs `SCAN` and `PTTL` to see all.
 
+pub mod check;
 mod clocks;
+mod cluster;
+mod copy;
 mod dial;
 mod durable;
 mod engine;
@@ -126,6 +130,7 @@ mod script;
 mod service;
 mod settings;
 mod snapshots;
+mod state;
 mod stored;
 mod url;
 
@@ -148,6 +153,7 @@ use url::Target;
 pub use findings::Finding;
 pub use service::RedisFuture;
 pub use settings::RedisBackendBuilder;
+pub use state::{EngineState, ReplicaState};
 pub use url::InvalidRedisUrl;
 
 /// A backend that keeps sealed secrets in Redis or Valkey; see [the module](self).
@@ -174,6 +180,24 @@ impl RedisBackend {
     /// [`VaultError::Unreachable`] if the engine is away, and other errors if it refuses.
     pub async fn examine(&self) -> Result<Vec<Finding>, VaultError> {
         self.0.examine().await
+    }
+
+    /// Returns what the engine says of itself now. Of a cluster it is the node that has the list of pools.
+    ///
+    /// # Errors
+    /// [`VaultError::Unreachable`] if the engine is away, and other errors if it refuses.
+    pub async fn state(&self) -> Result<EngineState, VaultError> {
+        self.0.state().await
+    }
+
+    /// Looks through all keys of the vault for what does not fit; see [`check`]. With `fix` it mends what can be mended
+    /// safely: the indexes of labels, and pools that are missing in the list of pools. Hosts may use the vault meanwhile.
+    ///
+    /// # Errors
+    /// [`VaultError::Unreachable`] if the engine is away. Anything wrong with the vault is not an error but a
+    /// [finding](check::Finding), and so is what this user may not look at.
+    pub async fn check(&self, fix: bool) -> Result<check::Report, VaultError> {
+        self.0.check(fix).await
     }
 
     /// Says that the engine was restored from a backup on purpose. No host then gives it back what it knew before. Call this

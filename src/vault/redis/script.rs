@@ -81,6 +81,8 @@ scripts! {
     RELEASE_REFRESH = "pool", "release_refresh";
     GIVE_BACK = "pool", "give_back";
     GIVE_STANDINGS = "pool", "batches", "give_standings";
+    LOOK = "pool", "look";
+    INDEX_LABELS = "pool", "index_labels";
     CLAIM = "claim";
     RENEW = "renew";
     RELEASE = "release";
