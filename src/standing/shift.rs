@@ -4,7 +4,9 @@
 
 use super::{Cause, Change, Cooldown, Health, LastResponse, Outcome, Standing, Standings, StatedQuota};
 use crate::clock::Timestamp;
+use crate::credential::{Metadata, Record};
 use crate::rate_limit::Window;
+use crate::vault::{Begun, Replaced};
 
 /// Moves all moments of a value.
 pub(crate) trait Shift {
@@ -127,6 +129,48 @@ impl Shift for Window {
         let Self { name: _, left: _, remaining: _, limit: _, resets_at, said_at } = self;
         resets_at.shift(by);
         said_at.shift(by);
+    }
+}
+
+/// The moments in the secret are by the clock of the host that has stored it.
+impl<T> Shift for Record<T> {
+    fn shift(&mut self, by: i64) {
+        let Self { metadata, secret: _ } = self;
+        metadata.shift(by);
+    }
+}
+
+impl Shift for Metadata {
+    fn shift(&mut self, by: i64) {
+        let Self {
+            id: _,
+            pool: _,
+            label: _,
+            kind: _,
+            generation: _,
+            created_at,
+            updated_at,
+            attributes: _,
+        } = self;
+        created_at.shift(by);
+        updated_at.shift(by);
+    }
+}
+
+impl<T> Shift for Replaced<T> {
+    fn shift(&mut self, by: i64) {
+        match self {
+            Self::Swapped(_) => {}
+            Self::Conflict(record) => record.shift(by),
+        }
+    }
+}
+
+impl<T> Shift for Begun<T> {
+    fn shift(&mut self, by: i64) {
+        let Self { record, unfinished, failed: _, present_within: _ } = self;
+        record.shift(by);
+        unfinished.shift(by);
     }
 }
 

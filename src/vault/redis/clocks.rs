@@ -10,6 +10,7 @@ use super::Inner;
 use super::fault::Fault;
 use super::pool::Pool;
 use crate::clock::Clock;
+use crate::standing::shift::Shift;
 use crate::vault::Revision;
 
 /// For how long a measurement is used.
@@ -81,6 +82,12 @@ impl Difference {
         let is_near =
             ahead.saturating_sub(self.ahead).saturating_abs() <= TOLERATED.saturating_add(error);
         if is_near { self } else { Self { ahead, changes: self.changes.wrapping_add(1) } }
+    }
+
+    /// Returns what the engine has stored with its moments by this host's clock.
+    pub(super) fn here<T: Shift>(self, mut stored: T) -> T {
+        stored.shift(-self.ahead);
+        stored
     }
 
     /// Turns a revision of the log into one of this host's, and back. After each change of the difference it is another one:

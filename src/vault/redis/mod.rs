@@ -92,9 +92,9 @@
 //!   one has presented the old token meanwhile, the vendor may have ended the sign-in. No lease can prevent that.
 //! - While a cluster moves a pool's slot to another node, changes of that pool fail with [`VaultError::Unreachable`].
 //! - Who can write to the engine can read and make no secret, but can remove records and put back older ones.
-//! - Moments in the metadata, and when a token ends, are by the clock of the host that has stored the secret, since they are
-//!   sealed or bound to it. Hosts with sign-ins must keep their clocks within a minute of each other: one that is further off
-//!   renews others' tokens too early or too late.
+//! - When a token ends is by the clock of the host that has stored it, since that is sealed. So keep the clocks of hosts with
+//!   sign-ins in step: one that is ahead of others renews their tokens too early, up to every 30 seconds, and one that is behind
+//!   may only renew them once they are refused.
 //! - If a host's clock is set, what its pools have learned and not stored until then is off by that step. The same is true of
 //!   all cooldowns if the engine's own clock is set.
 //! - An id is unique in its pool. Records have no size limit but the engine's of 512 MB.

@@ -127,7 +127,8 @@ impl Inner {
                 Ok((_, record)) if record.metadata.pool != pool.key => {
                     damaged.push(damage(id, ""));
                 }
-                Ok((stored, record)) => {
+                Ok((stored, mut record)) => {
+                    record.shift(-difference.ahead);
                     records.push((id, stored));
                     by_id.insert(id, record);
                 }
@@ -214,6 +215,7 @@ impl Inner {
         Ok(changes.map(|mut changes| {
             changes.revision = difference.mark(changes.revision);
             changes.standings.iter_mut().for_each(|(_, standing)| standing.shift(-difference.ahead));
+            changes.credentials.shift(-difference.ahead);
             changes
         }))
     }

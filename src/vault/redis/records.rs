@@ -169,6 +169,8 @@ impl Inner {
         secret: Sealed,
         attributes: Option<BTreeMap<String, String>>,
     ) -> Result<Replaced<Sealed>, VaultError> {
+        let mut updated_at = self.settings.clock.now();
+        updated_at.shift(self.difference(pool).await?.ahead);
         for _ in 0..TRIES {
             let (stored, mut record) = self.stored(pool, id).await?;
             if record.metadata.generation != expected {
@@ -180,8 +182,7 @@ impl Inner {
             }
             let change = if next == expected { Change::Seal } else { Change::Secret };
             if next != expected {
-                let now = self.settings.clock.now();
-                (record.metadata.generation, record.metadata.updated_at) = (next, now);
+                (record.metadata.generation, record.metadata.updated_at) = (next, updated_at);
             }
             if let Swapped::Done = self.swap(pool, &stored, &record, change).await? {
                 return Ok(Replaced::Swapped(next));

@@ -7,11 +7,11 @@ use tower_credentials::rate_limit::Window;
 use tower_credentials::standing::{
     Cause, Change, Cooldown, Health, LastResponse, Outcome, QuotaName, Reason, Standing, StatedQuota,
 };
-use tower_credentials::vault::VaultExt;
-use tower_credentials::{CredentialId, Generation};
+use tower_credentials::vault::{Replaced, VaultExt};
+use tower_credentials::{CredentialId, Generation, Metadata, Secret};
 
 use super::*;
-use crate::vault_contract::{pool, put_all};
+use crate::vault_contract::{account, pool, put_all};
 
 /// Offsets, in milliseconds: some of them less than a second, and a few that nobody has chosen.
 fn offsets() -> Vec<i64> {
@@ -80,6 +80,49 @@ fn moments(standing: &Standing, now: Timestamp) -> Vec<i64> {
         of_window.resets_at.unwrap(),
     ];
     moments.iter().map(|at| at.as_millis() as i64 - now.as_millis() as i64).collect()
+}
+
+#[tokio::test]
+async fn when_a_secret_was_stored_is_the_same_moment_for_hosts_whose_clocks_differ() {
+    let Some(engine) = Server::start(&[]) else { return };
+    let key = VaultKey::generate();
+    let (ahead, behind) = (clock(3_600_000), clock(-86_400_000));
+    let clocks = [ahead, behind, Clock::system()];
+    let hosts = clocks.clone().map(|clock| vault(&engine, &key, clock));
+    let is_now = |metadata: &Metadata, clock: &Clock| {
+        let is_near = |at: Timestamp| at.as_millis().abs_diff(clock.now().as_millis()) < 60_000;
+        assert!(is_near(metadata.created_at) && is_near(metadata.updated_at), "{metadata:?}");
+    };
+    for (writer, clock) in hosts.iter().zip(&clocks) {
+        engine.tell::<()>(&["FLUSHALL"]);
+        let mut account = account("a");
+        account.metadata.created_at = clock.now();
+        account.metadata.updated_at = clock.now();
+        let put = account.metadata.clone();
+        assert_eq!(writer.put(account).await.unwrap(), put, "what it has put itself");
+        let known = writer.load_pool(pool()).await.unwrap().revision;
+        let generation = put.generation;
+        writer.replace_secret(&pool(), put.id, generation, Secret::api_key("new")).await.unwrap();
+        let changes = writer.changes(pool(), known).await.unwrap().expect("they are known");
+        is_now(&changes.credentials[0].metadata, clock);
+        for (reader, clock) in hosts.iter().zip(&clocks) {
+            is_now(&reader.load_pool(pool()).await.unwrap().credentials[0].metadata, clock);
+            is_now(&reader.get(&pool(), put.id).await.unwrap().metadata, clock);
+            is_now(&reader.list().await.unwrap().credentials[0], clock);
+            is_now(&reader.relabel(&pool(), put.id, "b").await.unwrap(), clock);
+            let old = reader.replace_secret(&pool(), put.id, generation, Secret::api_key("old")).await;
+            let Replaced::Conflict(stored) = old.unwrap() else { panic!("it is newer") };
+            is_now(&stored.metadata, clock);
+            // The first of them notes a refresh, and nobody says how it has ended.
+            let lease = reader.lease_refresh(&pool(), put.id).await.unwrap();
+            let begun = reader.begin_refresh(&pool(), put.id, generation.next()).await.unwrap();
+            is_now(&begun.record.metadata, clock);
+            if let Some(at) = begun.unfinished {
+                assert!(at.as_millis().abs_diff(clock.now().as_millis()) < 60_000, "{at}");
+            }
+            drop(lease);
+        }
+    }
 }
 
 #[tokio::test]
