@@ -83,7 +83,12 @@ impl Copy {
             let keeps_ring = loaded.seen == Seen::Same
                 && self.replica.as_ref().is_some_and(|replica| replica.last() == loaded.last);
             if !keeps_ring {
-                self.replica = Some(std::mem::take(&mut loaded.replica));
+                let before = self.replica.take().or_else(|| self.given_up.take());
+                let mut replica = std::mem::take(&mut loaded.replica);
+                if let Some(before) = before.filter(|_| loaded.seen == Seen::Same) {
+                    replica.follows(before);
+                }
+                self.replica = Some(replica);
             }
             self.given_up = None;
             self.last = loaded.last;

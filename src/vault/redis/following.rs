@@ -73,9 +73,11 @@ impl Inner {
         let connection = self.engine.dial(&live, BLOCK + self.engine.within).await?;
         let known = pool.copy().last;
         let mut cursor = known;
-        if known == EntryId::NONE || !self.is_there(pool, known).await? {
-            // What came before is not read here: the pool is told, and looks for itself. Of another log the next entry must not
-            // be taken for the next one of this.
+        if known == EntryId::NONE {
+            // What came before is not read here: the pool is told, and looks for itself.
+            cursor = last;
+        } else if !self.is_there(pool, known).await? {
+            // The next entry may be one of another log, and must not be taken for the next one of this.
             pool.copy().give_up_replica();
             cursor = last;
         }

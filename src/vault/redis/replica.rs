@@ -66,6 +66,11 @@ impl Replica {
         &self.past
     }
 
+    /// Takes over the past of an earlier copy of the same log.
+    pub(super) fn follows(&mut self, earlier: Self) {
+        self.past = std::mem::take(&mut self.past).after(earlier.past);
+    }
+
     /// Applies an entry if it is the next one. One that was applied already changes nothing.
     pub(super) fn apply(&mut self, entry: &Entry, known: &mut Known) -> Result<(), NotNext> {
         let id = entry.id().map_err(NotNext::Unread)?;

@@ -8,6 +8,7 @@ use tower_credentials::vault::{BatchId, BatchOrigin, VaultRequest};
 use tower_service::Service;
 
 use super::*;
+use crate::children::eventually;
 
 fn outcome(id: CredentialId, change: Change) -> Outcome {
     Outcome { id, change }
@@ -183,4 +184,23 @@ async fn of_a_log_that_goes_on_behind_a_watching_host_nothing_is_mixed_with_what
     for host in [&one, &other] {
         assert_eq!(standings(host).await.credentials[&a].failures, 11);
     }
+}
+
+#[tokio::test]
+async fn a_host_that_has_loaded_the_pool_again_still_knows_what_came_before() {
+    let Some(server) = Server::start(&[]) else { return };
+    let ([one, other], ids) = hosts_that_know(&server).await;
+    let restore = backup(&server);
+    set_all(&one, ids).await;
+    let before = standings(&one).await;
+    // The log is trimmed when it is quiet, so whoever loads the pool finds its last entry only.
+    let _watch = one.watch(pool()).await.unwrap().unwrap();
+    let log = "tower-credentials:{example/default}:log";
+    let is_trimmed = async || (server.tell::<u64>(&["XLEN", log]) <= 1).then_some(());
+    timeout(SOON, eventually("the log is trimmed", is_trimmed)).await.expect("it is never trimmed");
+    one.record(pool(), vec![cooled(ids[0], 7_000, 7, false)]).await.unwrap();
+    let before = Standings { credentials: standings(&one).await.credentials, ..before };
+    restore();
+    assert_eq!(standings(&one).await, before);
+    assert_eq!(standings(&other).await, before);
 }
