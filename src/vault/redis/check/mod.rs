@@ -67,7 +67,7 @@ impl Inner {
     pub(super) async fn check(&self, fix: bool) -> Result<Report, VaultError> {
         let prefix = self.prefix.clone();
         let mut report = Report { prefix, pools: 0, records: 0, findings: Vec::new() };
-        let listed = self.listed_pools(&mut report).await?;
+        // Before the list: a pool is put there before its first record.
         let found = match self.keys().await? {
             Ok(found) => found,
             Err(error) => {
@@ -87,6 +87,7 @@ impl Inner {
                 keys::Found::default()
             }
         };
+        let listed = self.listed_pools(&mut report).await?;
         self.look_at_others(&found.others, &mut report).await?;
         let mut names = HashSet::new();
         for key in &listed {
