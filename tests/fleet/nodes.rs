@@ -18,12 +18,18 @@ pub(crate) struct Sentinel {
 
 impl Sentinel {
     pub(crate) fn of(server: &Server) -> Self {
+        Self::with(server, 5_000)
+    }
+
+    /// Starts one that tries a failover again after twice this time, in milliseconds, and that leaves a replica which does not
+    /// follow the primary directly alone for as long.
+    pub(crate) fn with(server: &Server, failover_timeout: u32) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let file = directory.path().join("sentinel.conf");
         let text = format!(
             "port {port}\nbind 127.0.0.1\ndir {}\nsentinel monitor main 127.0.0.1 {} 1\n\
-             sentinel down-after-milliseconds main 500\nsentinel failover-timeout main 5000\n",
+             sentinel down-after-milliseconds main 500\nsentinel failover-timeout main {failover_timeout}\n",
             directory.path().display(),
             server.port(),
         );

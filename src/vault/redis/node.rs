@@ -35,6 +35,9 @@ struct State {
     leave_alone_until: Option<Instant>,
     /// What was wrong the last time.
     fault: Option<Fault>,
+    /// Whether it has become a replica, which takes no change. Then it is only used once it is the primary again: that it can be
+    /// read in between does not mean that it is back.
+    was_replica: bool,
     /// What its clock has said last, and on which connection.
     time: Option<(u64, EngineTime)>,
 }
@@ -91,6 +94,7 @@ impl Node {
             failures: 0,
             leave_alone_until: None,
             fault: None,
+            was_replica: false,
             time: None,
         };
         Self { finder, state: Arc::new(Mutex::new(state)), within }
@@ -172,8 +176,9 @@ impl Node {
         state.number += 1;
         let (finder, shared) = (self.finder.clone(), self.state.clone());
         let (number, within) = (state.number, self.within);
+        let needs_primary = state.was_replica;
         tokio::spawn(async move {
-            let found = match timeout(within, finder.connect(within)).await {
+            let found = match timeout(within, finder.connect(needs_primary, within)).await {
                 Ok(found) => found,
                 Err(_) => Err(Fault::Away(format!("{finder} takes more than {within:?} to connect"))),
             };
@@ -222,6 +227,7 @@ impl Node {
         let mut state = lock(&self.state);
         if state.fault.is_some() && state.number == live.number {
             (state.failures, state.leave_alone_until, state.fault) = (0, None, None);
+            state.was_replica = false;
             tracing::warn!(target: "tower_credentials", engine = %live.address, "the vault's engine is back");
         }
     }
@@ -238,6 +244,7 @@ impl Node {
 impl State {
     fn failed(&mut self, fault: Fault) {
         self.stage = Stage::Idle;
+        self.was_replica |= matches!(fault, Fault::Replica(_));
         let most = PAUSE.0.saturating_mul(1 << self.failures.min(10)).min(PAUSE.1);
         self.failures = self.failures.saturating_add(1);
         self.leave_alone_until = Some(Instant::now() + jitter(most));

@@ -35,6 +35,7 @@ impl Settings {
 }
 
 /// Builds a [`RedisBackend`].
+#[derive(Clone)]
 #[must_use = "a builder does nothing until it is opened"]
 pub struct RedisBackendBuilder {
     url: String,
