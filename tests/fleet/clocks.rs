@@ -1,5 +1,6 @@
 //! Hosts whose clocks differ: a limit that one of them has met lasts as long for all.
 
+mod cost;
 mod set;
 mod shifted;
 

@@ -2,13 +2,16 @@
 
 use futures_util::future::join_all;
 use tower_credentials::standing::{Change, Outcome, Quota, QuotaName, Standings};
+use tower_credentials::vault::key::VaultKey;
 use tower_credentials::vault::redis::RedisBackend;
 use tower_credentials::vault::seal::Seal;
-use tower_credentials::vault::{BatchId, BatchOrigin, VaultRequest};
+use tower_credentials::vault::{BatchId, BatchOrigin, Revision, VaultRequest};
 use tower_service::Service;
 
 use super::*;
 use crate::children::eventually;
+use crate::proxy::{Line, Proxy};
+use crate::server::sealed;
 
 fn outcome(id: CredentialId, change: Change) -> Outcome {
     Outcome { id, change }
@@ -16,6 +19,11 @@ fn outcome(id: CredentialId, change: Change) -> Outcome {
 
 async fn standings(vault: &impl Vault) -> Standings {
     once_it_is_back(async || vault.load_pool(pool()).await).await.unwrap().standings
+}
+
+/// Loads the pool, and returns its revision.
+async fn revision_of_loaded(vault: &impl Vault) -> Revision {
+    vault.load_pool(pool()).await.unwrap().revision
 }
 
 /// Sets everything that a person can set, and meets a limit.
@@ -170,24 +178,34 @@ async fn a_batch_counts_once_whether_it_is_sent_again_before_or_after_it_is_give
 #[tokio::test]
 async fn of_a_log_that_goes_on_behind_a_watching_host_nothing_is_mixed_with_what_it_knows() {
     let Some(server) = Server::start(&[]) else { return };
-    let ([one, other], [a, ..]) = hosts_that_know(&server).await;
+    let (line, key) = (Proxy::start(server.port()).await, VaultKey::generate());
+    let one = sealed(RedisBackend::builder(line.url()).build().unwrap(), &key);
+    let other = sealed(server.builder().build().unwrap(), &key);
+    let [a] = put_all(&other, ["a"]).await;
+    one.load_pool(pool()).await.unwrap();
     let _watch = one.watch(pool()).await.unwrap().unwrap();
     let restore = backup(&server);
     one.record(pool(), vec![cooled(a, 5_000, 1, false)]).await.unwrap();
     assert_eq!(standings(&one).await.credentials[&a].failures, 1);
+    line.set(Line::Breaks);
     restore();
-    // The log is soon as long as it was, and longer.
-    for until in 6_000..6_010 {
-        let record = async || other.record(pool(), vec![cooled(a, until, 1, false)]).await;
-        once_it_is_back(record).await.unwrap();
-    }
+    // The log is as long as it was when the host comes back, and its last entry is another one.
+    let record = async || other.record(pool(), vec![cooled(a, 6_000, 1, false)]).await;
+    once_it_is_back(record).await.unwrap();
+    line.set(Line::Works);
+    let follows =
+        async || server.tell::<String>(&["CLIENT", "LIST"]).contains("cmd=xread").then_some(());
+    eventually("it follows the log again", follows).await;
+    let mut next = one.watch(pool()).await.unwrap().unwrap();
+    record().await.unwrap();
+    assert!(timeout(SOON, next.changed()).await.expect("it reads the next entry"));
     for host in [&one, &other] {
-        assert_eq!(standings(host).await.credentials[&a].failures, 11);
+        assert_eq!(standings(host).await.credentials[&a].failures, 3);
     }
 }
 
 #[tokio::test]
-async fn a_host_that_has_loaded_the_pool_again_still_knows_what_came_before() {
+async fn a_host_that_follows_a_log_which_is_trimmed_still_knows_what_came_before() {
     let Some(server) = Server::start(&[]) else { return };
     let ([one, other], ids) = hosts_that_know(&server).await;
     let restore = backup(&server);
@@ -203,4 +221,34 @@ async fn a_host_that_has_loaded_the_pool_again_still_knows_what_came_before() {
     restore();
     assert_eq!(standings(&one).await, before);
     assert_eq!(standings(&other).await, before);
+}
+
+#[tokio::test]
+async fn a_host_that_loads_a_later_snapshot_still_knows_what_came_before() {
+    let Some(server) = Server::start(&[]) else { return };
+    let ([one, other], ids @ [a, ..]) = hosts_that_know(&server).await;
+    let restore = backup(&server);
+    set_all(&one, ids).await;
+    let known = revision_of_loaded(&one).await;
+    let mut until = 10_000;
+    let mut record = async || {
+        until += 1;
+        one.record(pool(), vec![cooled(a, until, 1, false)]).await.unwrap();
+    };
+    for _ in 0..500 {
+        record().await;
+    }
+    standings(&other).await;
+    // A snapshot is stored, and of the log only the last entries stay: also the last one that the other host has read.
+    let log = "tower-credentials:{example/default}:log";
+    let is_trimmed = async || {
+        record().await;
+        one.changes(pool(), known).await.unwrap();
+        (server.tell::<u64>(&["XLEN", log]) < 500).then_some(())
+    };
+    timeout(SOON, eventually("the log is trimmed", is_trimmed)).await.expect("it is never trimmed");
+    let before = standings(&other).await;
+    restore();
+    assert_eq!(standings(&other).await, before);
+    assert_eq!(standings(&one).await, before);
 }

@@ -1,6 +1,8 @@
 //! The engine hangs, is full, or takes no change for a while: hosts go on from memory, quietly, and store once what they have
 //! learned.
 
+use std::time::Duration;
+
 use tower_credentials::standing::{Change, Health, Outcome};
 use tower_credentials::vault::VaultExt;
 
@@ -12,6 +14,8 @@ use crate::host::key;
 const HOSTS: usize = 2;
 const REQUESTS: usize = 20;
 const ROUNDS: usize = 5;
+/// What a host tries in an outage, it tries again and again: this is long enough for several lines of the log.
+const OUTAGE: Duration = Duration::from_secs(2);
 
 /// What is wrong with the engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,6 +74,8 @@ async fn goes_on_from_memory(fault: Fault) -> Option<()> {
     for _ in 0..ROUNDS {
         all_get(&mut hosts, fault);
     }
+    tokio::time::sleep(OUTAGE).await;
+    all_get(&mut hosts, fault);
     fault.end(&scene);
 
     see(&mut hosts[1], "bob failed");
