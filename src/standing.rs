@@ -7,6 +7,8 @@ mod cause;
 mod health;
 mod quota;
 mod scope;
+#[cfg(feature = "redis")]
+pub(crate) mod shift;
 mod standings;
 
 use std::cmp::Reverse;

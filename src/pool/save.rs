@@ -110,7 +110,7 @@ impl Pool {
         saver.hurry.notify_one();
         if saver.stage == Stage::Idle {
             saver.stage = Stage::Saving;
-            runtime.spawn(Task { pool: self.clone(), done: false }.run());
+            runtime.spawn(Task::of(self).run());
         }
         receiver
     }
@@ -163,7 +163,7 @@ impl Pool {
         if saver.stage == Stage::Idle {
             saver.stage = Stage::Saving;
             drop(saver);
-            let mut task = Box::pin(Task { pool: self.clone(), done: false }.run());
+            let mut task = Box::pin(Task::of(self).run());
             // The task registers its own waker when it is polled next.
             if task.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready() {
                 return None;
@@ -188,6 +188,14 @@ impl Pool {
 struct Task {
     pool: Pool,
     done: bool,
+    /// Whether the log says that the vault refuses. It says it once, and once that it does not any more.
+    is_logged: bool,
+}
+
+impl Task {
+    fn of(pool: &Pool) -> Self {
+        Self { pool: pool.clone(), done: false, is_logged: false }
+    }
 }
 
 /// If its runtime shuts down meanwhile, a task of another runtime can take over.
@@ -229,8 +237,8 @@ impl Task {
     }
 
     /// Saves the outcomes, and ends the waits for that. Returns whether it succeeded.
-    async fn save_batch(&self, mut waiters: Waiters) -> bool {
-        let pool = &self.pool;
+    async fn save_batch(&mut self, mut waiters: Waiters) -> bool {
+        let pool = self.pool.clone();
         let now = pool.now();
         let (is_again, (outcomes, batch)) = pool.with_state(|state, _| {
             let is_again = state.journal.is_unconfirmed();
@@ -251,12 +259,20 @@ impl Task {
         }
         match result {
             Ok(()) if count == 0 => {}
-            Ok(()) => pool.emit(Numbers::NONE, EventKind::Saved { outcomes: count }),
+            Ok(()) => {
+                if std::mem::take(&mut self.is_logged) {
+                    tracing::info!(target: "tower_credentials", "outcomes are saved again");
+                }
+                pool.emit(Numbers::NONE, EventKind::Saved { outcomes: count });
+            }
             Err(ref error) => {
                 let failed = EventKind::SaveFailed { error: error.to_string().into() };
                 match error {
                     // Whoever returns this has logged it, once for all tries.
                     VaultError::Unreachable(_) => pool.0.config.observer.emit_logged(now, failed),
+                    _ if std::mem::replace(&mut self.is_logged, true) => {
+                        pool.0.config.observer.emit_logged(now, failed);
+                    }
                     _ => pool.emit(Numbers::NONE, failed),
                 }
             }

@@ -66,6 +66,12 @@ impl MergedBatches {
         self.numbers.get(&batch.origin).is_some_and(|last| *last >= batch.number)
     }
 
+    /// Returns the last batch of each origin.
+    #[cfg(feature = "redis")]
+    pub(crate) fn iter(&self) -> impl Iterator<Item = BatchId> {
+        self.numbers.iter().map(|(origin, number)| BatchId { origin: *origin, number: *number })
+    }
+
     /// Remembers that this batch was merged.
     pub(crate) fn insert(&mut self, batch: BatchId) {
         if self.numbers.insert(batch.origin, batch.number).is_none() {

@@ -84,6 +84,8 @@ mod memory;
 mod recent;
 mod request;
 mod response;
+#[cfg(any(feature = "file", feature = "redis"))]
+mod severity;
 mod storable;
 mod watch;
 

@@ -1,11 +1,7 @@
 //! Engines of several nodes: Sentinels and clusters say which one to ask, also after one has died.
 
-use std::fs;
-use std::net::TcpListener;
-use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use tempfile::TempDir;
 use tokio::time::timeout;
 use tower_credentials::vault::key::VaultKey;
 use tower_credentials::vault::redis::RedisBackend;
@@ -14,65 +10,11 @@ use tower_credentials::{Credential, Generation, PoolKey, Secret};
 
 use crate::children::eventually;
 use crate::hosts::{notices_until, once_it_is_back};
-use crate::server::{self, Server, sealed};
+use crate::nodes::{Sentinel, cluster_of_two, is_up_to_date, primary_and_replica, says};
+use crate::server::{Server, sealed};
 use crate::vault_contract::{account, cooled, order, pool, put_all, token};
 
 const SOON: Duration = Duration::from_secs(60);
-
-/// A Sentinel of the service `main`, which ends with the test.
-struct Sentinel {
-    child: Child,
-    port: u16,
-    _directory: TempDir,
-}
-
-impl Sentinel {
-    fn of(server: &Server) -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let file = directory.path().join("sentinel.conf");
-        let text = format!(
-            "port {port}\nbind 127.0.0.1\ndir {}\nsentinel monitor main 127.0.0.1 {} 1\n\
-             sentinel down-after-milliseconds main 500\nsentinel failover-timeout main 5000\n",
-            directory.path().display(),
-            server.port(),
-        );
-        fs::write(&file, text).unwrap();
-        let mut command = Command::new(server::program());
-        command.arg(&file).arg("--sentinel").stdout(Stdio::null());
-        Self { child: command.spawn().unwrap(), port, _directory: directory }
-    }
-
-    /// Returns a URL, whose first Sentinel is not there.
-    fn url(&self, service: &str) -> String {
-        format!("redis+sentinel://127.0.0.1:1,127.0.0.1:{}/{service}", self.port)
-    }
-}
-
-impl Drop for Sentinel {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// A primary and its replica, which has all that the primary has.
-async fn primary_and_replica() -> Option<[Server; 2]> {
-    let primary = Server::start(&[])?;
-    let replica = Server::start(&["--replicaof", "127.0.0.1", &primary.port().to_string()])?;
-    is_up_to_date(&replica).await;
-    Some([primary, replica])
-}
-
-/// Waits until a replica has what its primary has.
-async fn is_up_to_date(replica: &Server) {
-    says("the replica is up to date", replica, &["INFO", "replication"], "master_link_status:up").await;
-}
-
-/// Waits until a node's response to a command contains this. The engine tells nobody when that is so.
-async fn says(what: &str, node: &Server, command: &[&str], text: &str) {
-    eventually(what, async || node.tell::<String>(command).contains(text).then_some(())).await;
-}
 
 #[tokio::test]
 async fn sentinels_name_the_primary_and_after_its_death_the_next_one() {
@@ -87,15 +29,7 @@ async fn sentinels_name_the_primary_and_after_its_death_the_next_one() {
     let error = open("other").await.unwrap_err().to_string();
     assert!(error.contains("no service \"other\""), "{error}");
 
-    // The Sentinel has to know the replica before the primary dies.
-    let sentinels = redis::Client::open(format!("redis://127.0.0.1:{}", sentinel.port)).unwrap();
-    let mut ask = sentinels.get_connection().unwrap();
-    let knows_it = async || {
-        let replicas: Vec<redis::Value> =
-            redis::cmd("SENTINEL").arg("REPLICAS").arg("main").query(&mut ask).unwrap();
-        (!replicas.is_empty()).then_some(())
-    };
-    eventually("the Sentinel knows the replica", knows_it).await;
+    sentinel.knows_a_replica().await;
     let mut watch = vault.watch(pool()).await.unwrap().unwrap();
     let known = vault.load_pool(pool()).await.unwrap().revision;
     primary.kill();
@@ -129,15 +63,7 @@ async fn a_replica_takes_no_change_and_a_primary_waits_for_it_but_not_forever() 
 
 #[tokio::test]
 async fn a_cluster_sends_each_pool_to_the_node_that_has_it() {
-    let options = ["--cluster-enabled", "yes", "--cluster-announce-ip", "127.0.0.1"];
-    let Some(one) = Server::start(&options) else { return };
-    let Some(other) = Server::start(&options) else { return };
-    one.tell::<()>(&["CLUSTER", "ADDSLOTSRANGE", "0", "8191"]);
-    other.tell::<()>(&["CLUSTER", "ADDSLOTSRANGE", "8192", "16383"]);
-    one.tell::<()>(&["CLUSTER", "MEET", "127.0.0.1", &other.port().to_string()]);
-    for node in [&one, &other] {
-        says("the cluster is complete", node, &["CLUSTER", "INFO"], "cluster_state:ok").await;
-    }
+    let Some([one, other]) = cluster_of_two().await else { return };
     let backend = one.builder().cluster(true).open().await.unwrap();
     let vault = sealed(backend, &VaultKey::generate());
     for number in 0..16 {

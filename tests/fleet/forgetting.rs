@@ -1,5 +1,7 @@
 //! An engine that has forgotten is given back what hosts have seen, unless it was restored on purpose.
 
+mod standings;
+
 use std::fs;
 use std::path::Path;
 use std::time::Duration;

@@ -8,11 +8,13 @@ mod authorization_server;
 #[path = "../children/mod.rs"]
 mod children;
 mod host;
+mod nodes;
 mod proxy;
 mod server;
 #[path = "../vault/vault_contract.rs"]
 mod vault_contract;
 
+mod check;
 mod clocks;
 mod contract;
 mod cut_off;
@@ -25,3 +27,4 @@ mod pools;
 #[cfg(unix)]
 mod processes;
 mod settings;
+mod state;

@@ -112,8 +112,13 @@ impl Server {
 
     /// Sends a command on a connection of its own.
     pub(crate) fn tell<T: FromRedisValue>(&self, command: &[&str]) -> T {
-        let mut connection = redis::Client::open(self.url()).unwrap().get_connection().unwrap();
-        redis::cmd(command[0]).arg(&command[1..]).query(&mut connection).unwrap()
+        self.try_to_tell(command).unwrap()
+    }
+
+    /// Like [`tell`](Self::tell), for an engine that may close the connection.
+    pub(crate) fn try_to_tell<T: FromRedisValue>(&self, command: &[&str]) -> redis::RedisResult<T> {
+        let mut connection = redis::Client::open(self.url())?.get_connection()?;
+        redis::cmd(command[0]).arg(&command[1..]).query(&mut connection)
     }
 
     /// Ends the engine at once, as a crash does.

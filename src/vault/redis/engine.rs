@@ -3,12 +3,13 @@
 //! All keys of a pool are in one slot, so its name stands for the slot: any node says by `MOVED` which one has it.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use redis::{Cmd, ErrorKind, FromRedisValue, RedisError, ServerErrorKind};
 
+use super::clocks::EngineTime;
 use super::dial::{Connection, Dialer};
 use super::facts::Facts;
 use super::fault::Fault;
@@ -24,17 +25,17 @@ pub(super) struct Engine {
     dialer: Dialer,
     target: Arc<Target>,
     nodes: Mutex<Nodes>,
-    has_learned: AtomicBool,
+    pub(super) has_learned: AtomicBool,
     /// How long a command may take.
     pub(super) within: Duration,
 }
 
 /// The nodes that are known. Without a cluster there is one, without an address if Sentinels know it.
 #[derive(Default)]
-struct Nodes {
+pub(super) struct Nodes {
     by_address: HashMap<Option<Address>, Arc<Node>>,
     /// Every address that may be asked which node has a slot.
-    addresses: Vec<Address>,
+    pub(super) addresses: Vec<Address>,
     /// Where the pools' slots were.
     routes: HashMap<String, Address>,
 }
@@ -179,16 +180,26 @@ impl Engine {
 
     /// Returns the run of the node that has this slot: another one after each start of its process, and on another node.
     pub(super) async fn run_id(&self, slot: &str) -> Result<Arc<str>, Fault> {
+        Ok(self.sure_node(slot).await?.live().await?.facts.run)
+    }
+
+    /// Returns what the clock of the node says that has this slot, or has said no longer ago than this.
+    pub(super) async fn time(&self, slot: &str, not_older: Duration) -> Result<EngineTime, Fault> {
+        self.sure_node(slot).await?.time(not_older).await
+    }
+
+    /// Like [`node`](Self::node), and asks which node of a cluster it is, if that is not known.
+    pub(super) async fn sure_node(&self, slot: &str) -> Result<Arc<Node>, Fault> {
         let is_cluster = matches!(self.target.topology, Topology::Cluster(_));
         if is_cluster && !self.nodes().routes.contains_key(slot) {
             let mut ask = redis::cmd("EXISTS");
             ask.arg(slot);
             self.command::<u8>(slot, &ask).await?;
         }
-        Ok(self.node(slot).live().await?.facts.run)
+        Ok(self.node(slot))
     }
 
-    fn node_at(&self, address: Option<Address>) -> Arc<Node> {
+    pub(super) fn node_at(&self, address: Option<Address>) -> Arc<Node> {
         let mut nodes = self.nodes();
         if let Some(node) = nodes.by_address.get(&address) {
             return node.clone();
@@ -205,42 +216,6 @@ impl Engine {
         let node = Arc::new(Node::new(finder, self.within));
         nodes.by_address.insert(address, node.clone());
         node
-    }
-
-    /// Learns the addresses of a cluster's other nodes, in a task and once, so that one of them can be asked if the known ones
-    /// are gone.
-    pub(super) fn learn_nodes_once(self: &Arc<Self>) {
-        let is_cluster = matches!(self.target.topology, Topology::Cluster(_));
-        if is_cluster && !self.has_learned.swap(true, Ordering::AcqRel) {
-            let engine = self.clone();
-            tokio::spawn(async move {
-                if engine.learn_nodes().await.is_err() {
-                    engine.has_learned.store(false, Ordering::Release);
-                }
-            });
-        }
-    }
-
-    async fn learn_nodes(&self) -> Result<(), Fault> {
-        let mut ask = redis::cmd("CLUSTER");
-        ask.arg("SLOTS");
-        let slots: Vec<redis::Value> = self.command("", &ask).await?;
-        for slot in slots {
-            let redis::Value::Array(parts) = slot else { continue };
-            for node in parts.into_iter().skip(2) {
-                let redis::Value::Array(node) = node else { continue };
-                let mut parts = node.into_iter();
-                let (Some(host), Some(port)) = (parts.next(), parts.next()) else { continue };
-                let host = redis::from_redis_value::<String>(host).unwrap_or_default();
-                let port = redis::from_redis_value::<u16>(port).unwrap_or_default();
-                let address = Address::new(host, port);
-                let mut nodes = self.nodes();
-                if !address.host.is_empty() && !nodes.addresses.contains(&address) {
-                    nodes.addresses.push(address);
-                }
-            }
-        }
-        Ok(())
     }
 
     /// Makes a connection of its own to the node that has this slot: for commands that block.
@@ -260,7 +235,7 @@ impl Engine {
         &self.target
     }
 
-    fn nodes(&self) -> MutexGuard<'_, Nodes> {
+    pub(super) fn nodes(&self) -> MutexGuard<'_, Nodes> {
         // Each change is one insertion or removal.
         self.nodes.lock().unwrap_or_else(PoisonError::into_inner)
     }

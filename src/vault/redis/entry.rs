@@ -4,19 +4,20 @@ use std::fmt;
 use std::str::FromStr;
 
 use redis::{FromRedisValue, ParsingError, Value, from_redis_value};
+use serde::{Deserialize, Serialize};
 
 use super::fault::not_understood;
 use super::stored::Stored;
 use crate::credential::CredentialId;
-use crate::standing::Outcome;
-use crate::vault::{Revision, VaultError};
+use crate::standing::{Outcome, Standings};
+use crate::vault::{BatchId, Revision, VaultError};
 
 /// The id of an entry: its number, counted from 1, and a random number. The second is there since an engine that has lost
 /// its last entries counts the next ones as it did these.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct EntryId {
     pub(super) number: u64,
-    random: u64,
+    pub(super) random: u64,
 }
 
 impl EntryId {
@@ -63,17 +64,20 @@ pub(super) struct Entry {
     id: String,
     kind: String,
     body: Vec<u8>,
+    /// `ORIGIN:NUMBER` of a batch.
+    batch: String,
 }
 
 impl FromRedisValue for Entry {
     fn from_redis_value(value: Value) -> Result<Self, ParsingError> {
         let (id, fields): (String, Vec<Vec<u8>>) = from_redis_value(value)?;
-        let mut entry = Self { id, kind: String::new(), body: Vec::new() };
+        let mut entry = Self { id, kind: String::new(), body: Vec::new(), batch: String::new() };
         let mut fields = fields.into_iter();
         while let (Some(name), Some(value)) = (fields.next(), fields.next()) {
             match name.as_slice() {
                 b"k" => entry.kind = String::from_utf8_lossy(&value).into_owned(),
                 b"b" => entry.body = value,
+                b"n" => entry.batch = String::from_utf8_lossy(&value).into_owned(),
                 _ => {}
             }
         }
@@ -90,6 +94,16 @@ pub(super) enum Event {
     Changed(CredentialId, Option<Stored>),
     Moved(CredentialId, usize),
     Removed(CredentialId),
+    Given(Given),
+}
+
+/// Standings that a host has given back to an engine that had forgotten them.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Given {
+    /// The number of the last entry of the forgotten log that the host has seen.
+    pub(super) from: u64,
+    /// The whole order, and the standings that have changed by that.
+    pub(super) standings: Standings,
 }
 
 impl Entry {
@@ -97,14 +111,21 @@ impl Entry {
         self.id.parse()
     }
 
-    pub(super) fn event(self) -> Result<Event, VaultError> {
+    /// Returns the name of the batch that is in it.
+    pub(super) fn batch(&self) -> Option<BatchId> {
+        let (origin, number) = self.batch.split_once(':')?;
+        Some(BatchId { origin: origin.parse().ok()?, number: number.parse().ok()? })
+    }
+
+    pub(super) fn event(&self) -> Result<Event, VaultError> {
         let wrong = || not_understood("an entry of the log");
-        let text = String::from_utf8(self.body).map_err(|_| wrong())?;
+        let text = std::str::from_utf8(&self.body).map_err(|_| wrong())?;
         let id = |text: &str| text.parse::<CredentialId>().map_err(|_| wrong());
         Ok(match self.kind.as_str() {
-            "o" => Event::Outcomes(serde_json::from_str(&text).map_err(|_| wrong())?),
+            "o" => Event::Outcomes(serde_json::from_str(text).map_err(|_| wrong())?),
+            "g" => Event::Given(serde_json::from_str(text).map_err(|_| wrong())?),
             kind @ ("p" | "s") => {
-                let (credential, stored) = Stored::read(text).ok_or_else(wrong)?;
+                let (credential, stored) = Stored::read(text.to_owned()).ok_or_else(wrong)?;
                 match kind {
                     "p" => Event::Added(credential, stored),
                     _ => Event::Changed(credential, stored),
@@ -114,7 +135,7 @@ impl Entry {
                 let (moved, place) = text.split_once(':').ok_or_else(wrong)?;
                 Event::Moved(id(moved)?, place.parse().map_err(|_| wrong())?)
             }
-            "d" => Event::Removed(id(&text)?),
+            "d" => Event::Removed(id(text)?),
             _ => return Err(wrong()),
         })
     }

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use redis::{ErrorKind, RedisError, ServerErrorKind};
 
 use super::dial::Connection;
+use super::state::Info;
 
 /// What a node says of itself when it is connected to. A field is `None` if the node does not say it to this user.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Facts {
     /// Another one after each start of the engine's process.
     pub(super) run: Arc<str>,
-    /// `redis` or `valkey`, and its version.
+    /// `Redis` or `Valkey`, and its version.
     pub(super) version: Option<(Arc<str>, Arc<str>)>,
     pub(super) is_primary: Option<bool>,
     pub(super) replicas: Option<usize>,
@@ -33,19 +34,14 @@ impl Facts {
     }
 
     fn parse(info: &str) -> Self {
-        let value = |name: &str| {
-            info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim)
-        };
-        let version = match value("valkey_version") {
-            Some(version) => Some(("Valkey".into(), version.into())),
-            None => value("redis_version").map(|version| ("Redis".into(), version.into())),
-        };
+        let info = Info(info);
+        let version = info.name().zip(info.version());
         Self {
-            run: value("run_id").unwrap_or_default().into(),
-            version,
-            is_primary: value("role").map(|role| role == "master"),
-            replicas: value("connected_slaves").and_then(|count| count.parse().ok()),
-            has_log: value("aof_enabled").map(|enabled| enabled == "1"),
+            run: info.value("run_id").unwrap_or_default().into(),
+            version: version.map(|(name, version)| (name.into(), version.into())),
+            is_primary: info.value("role").map(|role| role == "master"),
+            replicas: info.value("connected_slaves").and_then(|count| count.parse().ok()),
+            has_log: info.flag("aof_enabled"),
         }
     }
 

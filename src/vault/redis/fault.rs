@@ -10,6 +10,8 @@ use crate::vault::VaultError;
 pub(super) enum Fault {
     /// It can't be reached, or is not ready. Whether a change was made is not known.
     Away(String),
+    /// The same, since it is a replica, or has just become one.
+    Replica(String),
     /// It is reached and refuses.
     Refused(String),
 }
@@ -24,9 +26,11 @@ impl Fault {
             ErrorKind::AuthenticationFailed => Self::Refused(at(
                 "refuses the name or the password; set the right ones in the engine's URL",
             )),
-            ErrorKind::Server(ServerErrorKind::ReadOnly) => Self::Away(at(
+            ErrorKind::Server(ServerErrorKind::ReadOnly) => Self::Replica(at(
                 "is a read-only replica; give the address of the primary, or of its Sentinels",
             )),
+            // So those who wait for an entry are told that it becomes a replica.
+            _ if code == "UNBLOCKED" => Self::Replica(at("is not the primary any more")),
             ErrorKind::Server(ServerErrorKind::NoPerm) => Self::Refused(at(&format!(
                 "refuses a command to this user; allow it by ACL SETUSER: {detail}"
             ))),
@@ -47,7 +51,7 @@ impl Fault {
             _ if code == "MISCONF" => {
                 Self::Refused(at("can't write to its disk and so takes no change; see the engine's log"))
             }
-            _ if code == "NOREPLICAS" => Self::Away(at(
+            _ if code == "NOREPLICAS" => Self::Refused(at(
                 "has too few replicas to take a change (min-replicas-to-write); start them",
             )),
             _ if code == "BUSY" => Self::Away(at("runs a script of someone else's for too long")),
@@ -64,12 +68,12 @@ impl Fault {
     }
 
     pub(super) fn is_away(&self) -> bool {
-        matches!(self, Self::Away(_))
+        matches!(self, Self::Away(_) | Self::Replica(_))
     }
 
     pub(super) fn words(&self) -> &str {
         match self {
-            Self::Away(words) | Self::Refused(words) => words,
+            Self::Away(words) | Self::Replica(words) | Self::Refused(words) => words,
         }
     }
 }
@@ -77,7 +81,7 @@ impl Fault {
 impl From<Fault> for VaultError {
     fn from(fault: Fault) -> Self {
         match fault {
-            Fault::Away(words) => Self::Unreachable(words.into()),
+            Fault::Away(words) | Fault::Replica(words) => Self::Unreachable(words.into()),
             Fault::Refused(words) => Self::Layer(words.into()),
         }
     }

@@ -36,15 +36,19 @@ impl Finder {
     }
 
     /// Connects, and asks the node what it is. The caller limits the time.
-    pub(super) async fn connect(&self, within: Duration) -> Result<(Connection, Address, Facts), Fault> {
+    pub(super) async fn connect(
+        &self,
+        needs_primary: bool,
+        within: Duration,
+    ) -> Result<(Connection, Address, Facts), Fault> {
         let address = match &self.address {
             Some(address) => address.clone(),
             None => self.primary(within).await?,
         };
         let connection = self.dial(&address, within).await?;
         let facts = Facts::of(&connection).await.map_err(|error| Fault::of(&error, &address))?;
-        if self.address.is_none() && facts.is_primary == Some(false) {
-            // The Sentinels have not agreed on another one yet.
+        if (self.address.is_none() || needs_primary) && facts.is_primary == Some(false) {
+            // The Sentinels have not agreed on another one yet, or this one has not become the primary again.
             return Err(Fault::Away(format!("{address} is not the primary any more")));
         }
         Ok((connection, address, facts))

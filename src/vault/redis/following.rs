@@ -73,8 +73,12 @@ impl Inner {
         let connection = self.engine.dial(&live, BLOCK + self.engine.within).await?;
         let known = pool.copy().last;
         let mut cursor = known;
-        if known == EntryId::NONE || !self.is_there(pool, known).await? {
+        if known == EntryId::NONE {
             // What came before is not read here: the pool is told, and looks for itself.
+            cursor = last;
+        } else if !self.is_there(pool, known).await? {
+            // The next entry may be one of another log, and must not be taken for the next one of this.
+            pool.copy().give_up_replica();
             cursor = last;
         }
         let mut commands = connection.commands.clone();
@@ -96,6 +100,8 @@ impl Inner {
                     return Ok(());
                 }
             }
+            // Notices if this host's clock was set.
+            self.difference(pool).await?;
             // Nobody has changed anything for a while: old secrets need not stay in the log.
             self.keep_snapshot_if_due(pool, Due::QUIET);
         }

@@ -35,8 +35,7 @@ impl Inner {
                     pool = %pool.key,
                     "the vault's pool was restored from a backup: what this process knows of it is dropped"
                 );
-                copy.known.clear();
-                copy.drop_replica();
+                copy.forget();
                 copy.epoch = Some(epoch.to_owned());
                 return Ok(false);
             }
@@ -48,7 +47,8 @@ impl Inner {
             };
             let mut lost: Vec<_> = copy.known.iter().filter(is_lost).collect();
             // Lost ones come back in the order in which they were.
-            let order: HashMap<_, _> = copy.order().iter().zip(0..).collect();
+            let order = copy.last_known().into_iter().flat_map(|replica| &replica.standings().order);
+            let order: HashMap<_, _> = order.zip(0..).collect();
             lost.sort_by_key(|(id, _)| order.get(*id).copied().unwrap_or(usize::MAX));
             let lost: Vec<_> = lost.into_iter().map(|(id, stored)| (*id, stored.clone())).collect();
             (known_epoch, lost)

@@ -21,6 +21,16 @@ impl Keys {
         Self { base: format!("{prefix}:{{{provider}/{namespace}}}") }
     }
 
+    /// Returns the keys of a pool with this slot's name.
+    pub(super) fn named(slot: &str) -> Self {
+        Self { base: slot.to_owned() }
+    }
+
+    /// Returns whether a pool has a key for this part. A lease is no part.
+    pub(super) fn has_part(part: &str) -> bool {
+        PARTS.contains(&part)
+    }
+
     /// Returns the name of the pool's slot.
     pub(super) fn slot(&self) -> &str {
         &self.base

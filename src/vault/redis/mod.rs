@@ -65,11 +65,13 @@
 //!   that was lost reads on where it was.
 //! - **No request hangs**: a command has [a bound](RedisBackendBuilder::command_timeout), and shortly after a failure requests
 //!   fail at once with [`VaultError::Unreachable`]. A change may then have been made. An outage is two lines in the log.
-//! - **An engine that has forgotten** changes is given back, by any host that has seen them, newer secrets and lost accounts.
-//!   Removed accounts stay removed, if their removal was not forgotten. After a restore from a backup on purpose call
-//!   [`RedisBackend::restored`]: nothing is given back then. Cooldowns are not given back; the next responses set them again.
-//! - **The engine's clock** decides on leases and waits. Cooldowns are moments of the hosts' clocks, so [keep these in
-//!   step](#limits).
+//! - **An engine that has forgotten** changes is given back, by any host that has seen them, newer secrets, lost accounts,
+//!   limits, and the pauses, orders, tiers and quotas that a person has set. What was changed since then is kept. Removed accounts
+//!   stay removed, if their removal was not forgotten. After a restore from a backup on purpose call
+//!   [`RedisBackend::restored`]: nothing is given back then.
+//! - **The engine's clock** decides. Cooldowns are kept by it, and each host measures by how much its own
+//!   [clock](RedisBackendBuilder::clock) differs. So a limit lasts equally long for hosts whose clocks are wrong. Less than a
+//!   second counts as no difference.
 //!
 //! | engine | a new secret, once its change is confirmed, outlives |
 //! |---|---|
@@ -90,13 +92,20 @@
 //!   one has presented the old token meanwhile, the vendor may have ended the sign-in. No lease can prevent that.
 //! - While a cluster moves a pool's slot to another node, changes of that pool fail with [`VaultError::Unreachable`].
 //! - Who can write to the engine can read and make no secret, but can remove records and put back older ones.
-//! - The clocks of hosts must not differ by more than a minute. A host that is further behind takes the others' new cooldowns
-//!   for misdated, and ends them for all. Of one that is further ahead the others take no cooldown, and it takes those of
-//!   others to end early: a success there ends them for all.
+//! - When a token ends is by the clock of the host that has stored it, since that is sealed. So keep the clocks of hosts with
+//!   sign-ins in step: one that is ahead of others renews their tokens too early, up to every 30 seconds, and one that is behind
+//!   may only renew them once they are refused.
+//! - If a host's clock is set, what its pools have learned and not stored until then is off by that step. The same is true of
+//!   all cooldowns if the engine's own clock is set.
 //! - An id is unique in its pool. Records have no size limit but the engine's of 512 MB.
-//! - The engine's user needs the commands `EVAL`, `EVALSHA` and those of the scripts, `XREAD`, `WAIT`, `WAITAOF`, `INFO` and
-//!   `CONFIG GET`; the last two may be forbidden, and then [a finding](Finding::Unknown) says so.
+//! - The engine's user needs the commands `EVAL`, `EVALSHA` and those of the scripts, `TIME`, `XREAD`, `WAIT`, `WAITAOF`, `INFO` and
+//!   `CONFIG GET`; the last two may be forbidden, and then [a finding](Finding::Unknown) says so. A
+//!   [check](RedisBackend::check) needs `SCAN` and `PTTL` to see all.
 
+pub mod check;
+mod clocks;
+mod cluster;
+mod copy;
 mod dial;
 mod durable;
 mod engine;
@@ -107,9 +116,11 @@ mod find;
 mod findings;
 mod following;
 mod giving_back;
+mod giving_standings;
 mod keys;
 mod lease;
 mod node;
+mod past;
 mod pool;
 mod random;
 mod records;
@@ -119,6 +130,7 @@ mod script;
 mod service;
 mod settings;
 mod snapshots;
+mod state;
 mod stored;
 mod url;
 
@@ -141,6 +153,7 @@ use url::Target;
 pub use findings::Finding;
 pub use service::RedisFuture;
 pub use settings::RedisBackendBuilder;
+pub use state::{EngineState, ReplicaState};
 pub use url::InvalidRedisUrl;
 
 /// A backend that keeps sealed secrets in Redis or Valkey; see [the module](self).
@@ -167,6 +180,24 @@ impl RedisBackend {
     /// [`VaultError::Unreachable`] if the engine is away, and other errors if it refuses.
     pub async fn examine(&self) -> Result<Vec<Finding>, VaultError> {
         self.0.examine().await
+    }
+
+    /// Returns what the engine says of itself now. Of a cluster it is the node that has the list of pools.
+    ///
+    /// # Errors
+    /// [`VaultError::Unreachable`] if the engine is away, and other errors if it refuses.
+    pub async fn state(&self) -> Result<EngineState, VaultError> {
+        self.0.state().await
+    }
+
+    /// Looks through all keys of the vault for what does not fit; see [`check`]. With `fix` it mends what can be mended
+    /// safely: the indexes of labels, and pools that are missing in the list of pools. Hosts may use the vault meanwhile.
+    ///
+    /// # Errors
+    /// [`VaultError::Unreachable`] if the engine is away. Anything wrong with the vault is not an error but a
+    /// [finding](check::Finding), and so is what this user may not look at.
+    pub async fn check(&self, fix: bool) -> Result<check::Report, VaultError> {
+        self.0.check(fix).await
     }
 
     /// Says that the engine was restored from a backup on purpose. No host then gives it back what it knew before. Call this

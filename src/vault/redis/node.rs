@@ -8,6 +8,7 @@ use redis::{Cmd, FromRedisValue, RedisError};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 
+use super::clocks::EngineTime;
 use super::dial::Connection;
 use super::facts::Facts;
 use super::fault::Fault;
@@ -34,6 +35,11 @@ struct State {
     leave_alone_until: Option<Instant>,
     /// What was wrong the last time.
     fault: Option<Fault>,
+    /// Whether it has become a replica, which takes no change. Then it is only used once it is the primary again: that it can be
+    /// read in between does not mean that it is back.
+    was_replica: bool,
+    /// What its clock has said last, and on which connection.
+    time: Option<(u64, EngineTime)>,
 }
 
 enum Stage {
@@ -82,8 +88,15 @@ pub(super) type Answer<T> = Result<Result<T, RedisError>, Fault>;
 
 impl Node {
     pub(super) fn new(finder: Finder, within: Duration) -> Self {
-        let state =
-            State { stage: Stage::Idle, number: 0, failures: 0, leave_alone_until: None, fault: None };
+        let state = State {
+            stage: Stage::Idle,
+            number: 0,
+            failures: 0,
+            leave_alone_until: None,
+            fault: None,
+            was_replica: false,
+            time: None,
+        };
         Self { finder, state: Arc::new(Mutex::new(state)), within }
     }
 
@@ -138,6 +151,24 @@ impl Node {
         Ok(live)
     }
 
+    /// Returns what its clock says, or has said on this connection no longer ago than this.
+    pub(super) async fn time(&self, not_older: Duration) -> Result<EngineTime, Fault> {
+        let live = self.live().await?;
+        let known = lock(&self.state).time;
+        if let Some((number, time)) = known
+            && number == live.number
+            && time.is_from_within(not_older)
+        {
+            return Ok(time);
+        }
+        let (command, asked_at) = (redis::cmd("TIME"), std::time::Instant::now());
+        let said = self.ask(self.within, Ask { command: &command, is_sent_on: false }).await?;
+        let said = said.map_err(|error| Fault::of(&error, &live.address))?;
+        let time = EngineTime::said(said, asked_at);
+        lock(&self.state).time = Some((live.number, time));
+        Ok(time)
+    }
+
     /// Connects in a task of its own, so that no caller that is left alone keeps others waiting.
     fn connect(&self, state: &mut State) -> watch::Receiver<Option<Result<Live, Fault>>> {
         let (sender, receiver) = watch::channel(None);
@@ -145,8 +176,9 @@ impl Node {
         state.number += 1;
         let (finder, shared) = (self.finder.clone(), self.state.clone());
         let (number, within) = (state.number, self.within);
+        let needs_primary = state.was_replica;
         tokio::spawn(async move {
-            let found = match timeout(within, finder.connect(within)).await {
+            let found = match timeout(within, finder.connect(needs_primary, within)).await {
                 Ok(found) => found,
                 Err(_) => Err(Fault::Away(format!("{finder} takes more than {within:?} to connect"))),
             };
@@ -195,6 +227,7 @@ impl Node {
         let mut state = lock(&self.state);
         if state.fault.is_some() && state.number == live.number {
             (state.failures, state.leave_alone_until, state.fault) = (0, None, None);
+            state.was_replica = false;
             tracing::warn!(target: "tower_credentials", engine = %live.address, "the vault's engine is back");
         }
     }
@@ -211,6 +244,7 @@ impl Node {
 impl State {
     fn failed(&mut self, fault: Fault) {
         self.stage = Stage::Idle;
+        self.was_replica |= matches!(fault, Fault::Replica(_));
         let most = PAUSE.0.saturating_mul(1 << self.failures.min(10)).min(PAUSE.1);
         self.failures = self.failures.saturating_add(1);
         self.leave_alone_until = Some(Instant::now() + jitter(most));

@@ -5,9 +5,10 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
-use tokio::time::Instant;
 
 use super::Inner;
+use super::clocks::Difference;
+use super::copy::Copy;
 use super::entry::{Entry, EntryId};
 use super::keys::Keys;
 use super::replica::{Known, NotNext, Replica};
@@ -15,50 +16,38 @@ use super::script::{LOAD, READ_ON};
 use super::snapshots::Due;
 use super::stored::{Stored, damage};
 use crate::credential::{CredentialId, PoolKey, Record};
+use crate::standing::shift::Shift;
 use crate::vault::seal::Sealed;
 use crate::vault::{Changes, Revision, StoredPool, VaultError};
 
 /// How many entries are read at a time. A host that has missed more loads the pool.
 pub(super) const MOST_ENTRIES: usize = 1024;
 
+/// How often standings are offered to an engine that has forgotten them, while others change them.
+const TRIES: usize = 16;
+
 /// A pool, as far as this process has to do with it.
 pub(super) struct Pool {
     pub(super) key: PoolKey,
     pub(super) keys: Keys,
     copy: Mutex<Copy>,
+    difference: Mutex<Difference>,
     /// Told of each change, if anybody watches.
     pub(super) changed: watch::Sender<()>,
     /// Whether a task reads the log as it grows.
     pub(super) is_followed: AtomicBool,
 }
 
-/// What this process has seen.
-#[derive(Default)]
-pub(super) struct Copy {
-    /// The standings, if no entry of the log was missed since they were loaded.
-    pub(super) replica: Option<Replica>,
-    /// The order of the standings that were given up.
-    order: Vec<CredentialId>,
-    /// The records, which an engine that forgets is given back.
-    pub(super) known: Known,
-    /// The last entry that was seen.
-    pub(super) last: EntryId,
-    /// The entry up to which the stored snapshot goes.
-    pub(super) snapshot: EntryId,
-    /// Until when another host has the time to store a snapshot.
-    pub(super) snapshot_claimed_until: Option<Instant>,
-    /// What tells this pool from one that was restored from a backup on purpose.
-    pub(super) epoch: Option<String>,
-}
-
 /// A pool, as the engine says it is.
-struct Loaded {
-    seen: Seen,
-    last: EntryId,
-    epoch: String,
-    snapshot: EntryId,
-    replica: Replica,
-    records: HashMap<CredentialId, String>,
+pub(super) struct Loaded {
+    pub(super) seen: Seen,
+    pub(super) last: EntryId,
+    pub(super) epoch: String,
+    pub(super) snapshot: EntryId,
+    /// The entries after the snapshot.
+    pub(super) log: Vec<Entry>,
+    pub(super) replica: Replica,
+    pub(super) records: HashMap<CredentialId, String>,
 }
 
 /// Whether a log still is the one that was read.
@@ -84,7 +73,20 @@ impl Seen {
 impl Pool {
     pub(super) fn new(key: PoolKey, keys: Keys) -> Self {
         let (changed, _) = watch::channel(());
-        Self { key, keys, copy: Mutex::default(), changed, is_followed: AtomicBool::new(false) }
+        Self {
+            key,
+            keys,
+            copy: Mutex::default(),
+            difference: Mutex::default(),
+            changed,
+            is_followed: AtomicBool::new(false),
+        }
+    }
+
+    /// Returns by how much the clocks differ, as far as is known.
+    pub(super) fn difference(&self) -> MutexGuard<'_, Difference> {
+        // It is replaced as a whole.
+        self.difference.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn copy(&self) -> MutexGuard<'_, Copy> {
@@ -101,74 +103,21 @@ impl Pool {
     }
 }
 
-impl Copy {
-    /// Applies entries that were read. Returns whether there was anything new.
-    pub(super) fn feed(&mut self, entries: Vec<Entry>) -> Result<bool, VaultError> {
-        let Some(replica) = &mut self.replica else { return Ok(!entries.is_empty()) };
-        let before = replica.last();
-        for entry in entries {
-            match replica.apply(entry, &mut self.known) {
-                Ok(()) => {}
-                Err(why) => {
-                    self.drop_replica();
-                    return match why {
-                        NotNext::Gap | NotNext::Forgotten => Ok(true),
-                        NotNext::Unread(error) => Err(error),
-                    };
-                }
-            }
-        }
-        self.last = replica.last();
-        Ok(self.last != before)
-    }
-
-    /// Gives the standings up, so that they are loaded. Their order is kept, for accounts that come back.
-    pub(super) fn drop_replica(&mut self) {
-        if let Some(replica) = self.replica.take() {
-            self.order.clone_from(&replica.standings().order);
-        }
-    }
-
-    /// Returns the order as it was last seen.
-    pub(super) fn order(&self) -> &[CredentialId] {
-        self.replica.as_ref().map_or(&self.order, |replica| &replica.standings().order)
-    }
-
-    /// Takes a pool as it was loaded.
-    fn take(&mut self, loaded: &mut Loaded, records: Vec<(CredentialId, Stored)>) {
-        let has_newer =
-            self.replica.as_ref().is_some_and(|replica| replica.last().number > loaded.last.number);
-        if loaded.seen == Seen::Forgotten || !has_newer {
-            let mut known: Known = records.into_iter().collect();
-            for (id, before) in self.known.drain() {
-                // This process has replaced it while the pool was loaded.
-                if known.get(&id).is_some_and(|stored| before.is_newer_than(stored)) {
-                    known.insert(id, before);
-                }
-            }
-            self.known = known;
-            let keeps_ring = loaded.seen == Seen::Same
-                && self.replica.as_ref().is_some_and(|replica| replica.last() == loaded.last);
-            if !keeps_ring {
-                self.replica = Some(std::mem::take(&mut loaded.replica));
-            }
-            self.last = loaded.last;
-        }
-        self.snapshot = loaded.snapshot;
-        if !loaded.epoch.is_empty() {
-            self.epoch = Some(loaded.epoch.clone());
-        }
-    }
-}
-
 impl Inner {
     /// Reads the whole pool. An engine that has forgotten is first given back what this process has seen.
     pub(super) async fn load(
         self: &Arc<Self>,
         pool: &Arc<Pool>,
     ) -> Result<StoredPool<Sealed>, VaultError> {
+        let difference = self.difference(pool).await?;
         let mut loaded = self.read(pool).await?;
         if self.give_back(pool, loaded.seen, &loaded.epoch, &loaded.records).await? {
+            loaded = self.read(pool).await?;
+        }
+        for _ in 0..TRIES {
+            if !self.give_back_standings(pool, &loaded).await? {
+                break;
+            }
             loaded = self.read(pool).await?;
         }
         let mut damaged = Vec::new();
@@ -178,7 +127,8 @@ impl Inner {
                 Ok((_, record)) if record.metadata.pool != pool.key => {
                     damaged.push(damage(id, ""));
                 }
-                Ok((stored, record)) => {
+                Ok((stored, mut record)) => {
+                    record.shift(-difference.ahead);
                     records.push((id, stored));
                     by_id.insert(id, record);
                 }
@@ -186,8 +136,9 @@ impl Inner {
                 Err(error) => return Err(error),
             }
         }
-        let standings = loaded.replica.standings().clone();
-        let revision = loaded.last.revision();
+        let mut standings = loaded.replica.standings().clone();
+        standings.shift(-difference.ahead);
+        let revision = difference.mark(loaded.last.revision());
         pool.copy().take(&mut loaded, records);
         self.keep_snapshot_if_due(pool, Due::BUSY);
         let mut credentials: Vec<Record<Sealed>> =
@@ -208,7 +159,7 @@ impl Inner {
         let mut replica = Replica::of_snapshot(&snapshot)?;
         let snapshot = replica.last();
         let mut known = Known::new();
-        for entry in entries {
+        for entry in &entries {
             match replica.apply(entry, &mut known) {
                 Ok(()) => {}
                 Err(NotNext::Unread(error)) => return Err(error),
@@ -221,12 +172,14 @@ impl Inner {
         // What is not text can't be read, and is reported as that.
         let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
         let by_id = records.into_iter().filter_map(|(id, bytes)| Some((id.parse().ok()?, text(bytes))));
-        Ok(Loaded { seen: Seen::said(&seen), last, epoch, snapshot, replica, records: by_id.collect() })
+        let (seen, records) = (Seen::said(&seen), by_id.collect());
+        Ok(Loaded { seen, last, epoch, snapshot, log: entries, replica, records })
     }
 
     /// Reads the revision.
     pub(super) async fn revision(&self, pool: &Pool) -> Result<Revision, VaultError> {
-        Ok(self.last(pool).await?.revision())
+        let difference = self.difference(pool).await?;
+        Ok(difference.mark(self.last(pool).await?.revision()))
     }
 
     /// Returns the last entry's id.
@@ -249,12 +202,23 @@ impl Inner {
             let now = self.revision(pool).await?;
             return Ok((now == since).then(|| Changes::none(now)));
         };
+        let difference = self.difference(pool).await?;
         if !told && !self.read_on(pool, last).await? {
             return Ok(None);
         }
         self.keep_snapshot_if_due(pool, Due::BUSY);
-        let copy = pool.copy();
-        Ok(copy.replica.as_ref().and_then(|replica| replica.changes(since, &copy.known)))
+        let changes = {
+            let copy = pool.copy();
+            // A revision from before the difference has changed is not known here.
+            let since = difference.mark(since);
+            copy.replica.as_ref().and_then(|replica| replica.changes(since, &copy.known))
+        };
+        Ok(changes.map(|mut changes| {
+            changes.revision = difference.mark(changes.revision);
+            changes.standings.iter_mut().for_each(|(_, standing)| standing.shift(-difference.ahead));
+            changes.credentials.shift(-difference.ahead);
+            changes
+        }))
     }
 
     /// Reads the log on from an entry. Returns whether all of it was read; if not, the pool must be loaded.

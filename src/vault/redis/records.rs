@@ -11,9 +11,10 @@ use super::stored::Stored;
 use super::{Inner, random};
 use crate::credential::{CredentialId, Generation, Metadata, PoolKey, Record};
 use crate::standing::Outcome;
+use crate::standing::shift::Shift;
 use crate::vault::seal::Sealed;
 use crate::vault::{
-    BatchId, Listing, Replaced, Revision, VaultError, check_name, check_names, free_label, now,
+    BatchId, Listing, Replaced, Revision, VaultError, check_name, check_names, free_label,
 };
 
 /// How often a change is tried that others get ahead of. Each time one of them has succeeded.
@@ -168,6 +169,8 @@ impl Inner {
         secret: Sealed,
         attributes: Option<BTreeMap<String, String>>,
     ) -> Result<Replaced<Sealed>, VaultError> {
+        let mut updated_at = self.settings.clock.now();
+        updated_at.shift(self.difference(pool).await?.ahead);
         for _ in 0..TRIES {
             let (stored, mut record) = self.stored(pool, id).await?;
             if record.metadata.generation != expected {
@@ -179,7 +182,7 @@ impl Inner {
             }
             let change = if next == expected { Change::Seal } else { Change::Secret };
             if next != expected {
-                (record.metadata.generation, record.metadata.updated_at) = (next, now());
+                (record.metadata.generation, record.metadata.updated_at) = (next, updated_at);
             }
             if let Swapped::Done = self.swap(pool, &stored, &record, change).await? {
                 return Ok(Replaced::Swapped(next));
@@ -245,25 +248,27 @@ impl Inner {
     pub(super) async fn record(
         &self,
         pool: &Pool,
-        outcomes: &[Outcome],
+        mut outcomes: Vec<Outcome>,
         batch: BatchId,
     ) -> Result<Revision, VaultError> {
         if outcomes.is_empty() {
             return self.revision(pool).await;
         }
+        let difference = self.difference(pool).await?;
+        outcomes.iter_mut().for_each(|outcome| outcome.shift(difference.ahead));
         let mut call = RECORD
             .on(pool.keys.all())
             .arg(random::number())
             .arg(batch.origin.to_string())
             .arg(batch.number);
-        for outcome in outcomes {
+        for outcome in &outcomes {
             let refused = outcome.change.refuses().map(|generation| generation.to_string());
             let json =
                 serde_json::to_string(outcome).map_err(|error| VaultError::Layer(error.into()))?;
             call = call.arg(outcome.id.to_string()).arg(refused.unwrap_or_default()).arg(json);
         }
         let last: String = self.engine.run(pool.keys.slot(), &call).await?;
-        Ok(EntryId::said(&last)?.revision())
+        Ok(difference.mark(EntryId::said(&last)?.revision()))
     }
 }
 

@@ -4,9 +4,10 @@ use std::collections::HashMap;
 
 use super::entry::{Entry, EntryId, Event};
 use super::fault::not_understood;
+use super::past::Past;
 use super::stored::Stored;
 use crate::credential::CredentialId;
-use crate::standing::Standings;
+use crate::standing::{Standings, Touched};
 use crate::vault::recent::{RecentChanges, Step};
 use crate::vault::seal::Sealed;
 use crate::vault::{Changes, Revision, VaultError};
@@ -20,6 +21,7 @@ pub(super) struct Replica {
     last: EntryId,
     standings: Standings,
     recent: RecentChanges,
+    past: Past,
 }
 
 /// Why an entry does not follow the last one.
@@ -42,7 +44,8 @@ impl Replica {
         let wrong = || not_understood("a pool's snapshot");
         let (last, json) = text.split_once(':').ok_or_else(wrong)?;
         let standings = serde_json::from_str(json).map_err(|_| wrong())?;
-        Ok(Self { last: last.parse()?, standings, recent: RecentChanges::default() })
+        let last = last.parse()?;
+        Ok(Self { last, standings, recent: RecentChanges::default(), past: Past::since(last) })
     }
 
     /// Writes the snapshot.
@@ -59,8 +62,17 @@ impl Replica {
         &self.standings
     }
 
+    pub(super) fn past(&self) -> &Past {
+        &self.past
+    }
+
+    /// Takes over the past of an earlier copy of the same log.
+    pub(super) fn follows(&mut self, earlier: Self) {
+        self.past = std::mem::take(&mut self.past).after(earlier.past);
+    }
+
     /// Applies an entry if it is the next one. One that was applied already changes nothing.
-    pub(super) fn apply(&mut self, entry: Entry, known: &mut Known) -> Result<(), NotNext> {
+    pub(super) fn apply(&mut self, entry: &Entry, known: &mut Known) -> Result<(), NotNext> {
         let id = entry.id().map_err(NotNext::Unread)?;
         if id.number <= self.last.number {
             let is_other = id.number == self.last.number && id != self.last;
@@ -74,6 +86,7 @@ impl Replica {
             self.recent.push(before, step);
         }
         self.last = id;
+        self.past.push(id, entry.batch());
         Ok(())
     }
 
@@ -103,6 +116,19 @@ impl Replica {
                 self.standings.remove(id);
                 known.remove(&id);
                 Step::Removed(id)
+            }
+            Event::Given(given) => {
+                let Standings { order, preferred, credentials } = given.standings;
+                (self.standings.order, self.standings.preferred) = (order, preferred);
+                let touched = credentials.keys().map(|id| Touched {
+                    id: *id,
+                    sharing: Vec::new(),
+                    is_to_back: false,
+                    is_reordered: true,
+                });
+                let steps = touched.map(Step::Merged).chain([Step::Reordered]).collect();
+                self.standings.credentials.extend(credentials);
+                return steps;
             }
         }]
     }

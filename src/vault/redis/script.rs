@@ -69,7 +69,7 @@ macro_rules! scripts {
 scripts! {
     LOAD = "pool", "seen", "load";
     READ_ON = "pool", "seen", "read_on";
-    RECORD = "pool", "record";
+    RECORD = "pool", "batches", "record";
     PUT = "pool", "put";
     SWAP = "pool", "swap";
     MOVE = "pool", "move";
@@ -80,6 +80,9 @@ scripts! {
     FAILED = "pool", "failed";
     RELEASE_REFRESH = "pool", "release_refresh";
     GIVE_BACK = "pool", "give_back";
+    GIVE_STANDINGS = "pool", "batches", "give_standings";
+    LOOK = "pool", "look";
+    INDEX_LABELS = "pool", "index_labels";
     CLAIM = "claim";
     RENEW = "renew";
     RELEASE = "release";

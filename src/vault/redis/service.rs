@@ -10,6 +10,7 @@ use tower_service::Service;
 
 use super::lease::Leased;
 use super::{Inner, RedisBackend};
+use crate::standing::shift::Shift;
 use crate::vault::seal::Sealed;
 use crate::vault::{VaultError, VaultRequest, VaultResponse};
 
@@ -68,9 +69,15 @@ impl Inner {
         Ok(match request {
             VaultRequest::Load(pool) => VaultResponse::Pool(self.load(&self.pool(&pool)).await?),
             VaultRequest::List => VaultResponse::List(self.list().await?),
-            VaultRequest::Put(record) => VaultResponse::Stored(self.put(record).await?),
+            VaultRequest::Put(mut record) => {
+                let difference = self.difference(&self.pool(&record.metadata.pool)).await?;
+                record.shift(difference.ahead);
+                VaultResponse::Stored(difference.here(self.put(record).await?))
+            }
             VaultRequest::Relabel { pool, id, label } => {
-                VaultResponse::Stored(self.relabel(&self.pool(&pool), id, label).await?)
+                let pool = self.pool(&pool);
+                let difference = self.difference(&pool).await?;
+                VaultResponse::Stored(difference.here(self.relabel(&pool, id, label).await?))
             }
             VaultRequest::Move { pool, id, place } => {
                 self.move_to(&self.pool(&pool), id, place).await?;
@@ -81,21 +88,24 @@ impl Inner {
                 VaultResponse::Done
             }
             VaultRequest::Get { pool, id } => {
-                VaultResponse::Credential(self.stored(&self.pool(&pool), id).await?.1)
+                let pool = self.pool(&pool);
+                let difference = self.difference(&pool).await?;
+                VaultResponse::Credential(difference.here(self.stored(&pool, id).await?.1))
             }
             VaultRequest::ReplaceSecret { pool, id, expected, secret, attributes } => {
-                let generations = (expected, expected.next());
-                let pool = self.pool(&pool);
+                let (pool, generations) = (self.pool(&pool), (expected, expected.next()));
+                let difference = self.difference(&pool).await?;
                 let replaced = self.replace(&pool, id, generations, secret, attributes).await?;
-                VaultResponse::Replaced(replaced)
+                VaultResponse::Replaced(difference.here(replaced))
             }
             VaultRequest::Reseal { pool, id, expected, secret } => {
-                let generations = (expected, expected);
-                let replaced = self.replace(&self.pool(&pool), id, generations, secret, None).await?;
-                VaultResponse::Replaced(replaced)
+                let (pool, generations) = (self.pool(&pool), (expected, expected));
+                let difference = self.difference(&pool).await?;
+                let replaced = self.replace(&pool, id, generations, secret, None).await?;
+                VaultResponse::Replaced(difference.here(replaced))
             }
             VaultRequest::Record { pool, outcomes, batch } => {
-                VaultResponse::Revision(self.record(&self.pool(&pool), &outcomes, batch).await?)
+                VaultResponse::Revision(self.record(&self.pool(&pool), outcomes, batch).await?)
             }
             VaultRequest::Revision(pool) => {
                 VaultResponse::Revision(self.revision(&self.pool(&pool)).await?)
@@ -105,7 +115,9 @@ impl Inner {
             }
             VaultRequest::Watch(pool) => VaultResponse::Watch(Some(self.watch(&self.pool(&pool)))),
             VaultRequest::BeginRefresh { pool, id, expected } => {
-                VaultResponse::Begun(self.begin(&self.pool(&pool), id, expected).await?)
+                let pool = self.pool(&pool);
+                let difference = self.difference(&pool).await?;
+                VaultResponse::Begun(difference.here(self.begin(&pool, id, expected).await?))
             }
             VaultRequest::RefreshFailed { pool, id, expected, failed } => {
                 self.failed(&self.pool(&pool), id, expected, &failed).await?;

@@ -9,9 +9,10 @@ use super::dial::Dialer;
 use super::durable::CONFIRMED_WITHIN;
 use super::url::{InvalidRedisUrl, Target, Topology};
 use super::{Inner, RedisBackend, keys};
+use crate::clock::Clock;
 use crate::vault::VaultError;
 
-/// How long things take.
+/// How long things take, and this host's clock.
 #[derive(Clone, Debug)]
 pub(super) struct Settings {
     /// A command.
@@ -22,6 +23,7 @@ pub(super) struct Settings {
     pub(super) present_within: Duration,
     /// How long a holder that was cut off has to store a new secret.
     pub(super) grace: Duration,
+    pub(super) clock: Clock,
 }
 
 impl Settings {
@@ -33,6 +35,7 @@ impl Settings {
 }
 
 /// Builds a [`RedisBackend`].
+#[derive(Clone)]
 #[must_use = "a builder does nothing until it is opened"]
 pub struct RedisBackendBuilder {
     url: String,
@@ -50,6 +53,7 @@ impl RedisBackendBuilder {
             lease: Duration::from_secs(10),
             present_within: Duration::from_secs(30),
             grace: Duration::from_secs(5),
+            clock: Clock::system(),
         };
         Self {
             url,
@@ -111,6 +115,13 @@ impl RedisBackendBuilder {
     /// more: the time that a holder that was cut off has to store what it got. The same on all hosts. Defaults to 5 s.
     pub fn grace(mut self, grace: Duration) -> Self {
         self.settings.grace = grace;
+        self
+    }
+
+    /// Sets this host's wall clock: the same as that of its [pools](crate::PoolBuilder::clock). The backend measures by how
+    /// much the engine's differs. Defaults to the system's.
+    pub fn clock(mut self, clock: Clock) -> Self {
+        self.settings.clock = clock;
         self
     }
 

@@ -1,6 +1,8 @@
 //! Hosts that are processes of their own, with one account at a server whose refresh tokens work once: some are killed, some
 //! are stopped, and the engine goes away.
 
+mod failover;
+mod faults;
 mod killed;
 mod one_exchange;
 #[cfg(target_os = "linux")]
@@ -42,7 +44,11 @@ async fn host() {
     }
     let server = setting("SERVER").unwrap();
     let grace = Duration::from_millis(setting("GRACE").unwrap().parse().unwrap());
-    let backend = short(RedisBackend::builder(setting("ENGINE").unwrap()), grace).open().await.unwrap();
+    let mut builder = short(RedisBackend::builder(setting("ENGINE").unwrap()), grace);
+    if let Some(millis) = setting("COMMAND") {
+        builder = builder.command_timeout(Duration::from_millis(millis.parse().unwrap()));
+    }
+    let backend = eventually("the engine is there", async || builder.clone().open().await.ok()).await;
     let vault = sealed(backend, &children::key("KEY"));
     let host = Host::with(vault, &server, refresher(&server), |builder| {
         builder.on_event(|event| {
@@ -60,8 +66,26 @@ async fn host() {
                 host.meet_limit();
                 say(format!("got {}", host.ask(requests.parse().unwrap()).await));
             }
+            Some(("see", what)) => {
+                let (label, what) = what.split_once(' ').unwrap();
+                let is_so = async || is_so(&host, label, what).then_some(());
+                eventually("it is seen", is_so).await;
+                say("seen");
+            }
             _ => return,
         }
+    }
+}
+
+/// Whether the host's pool has it that the account with this label has failed, is paused, or is not any more.
+fn is_so(host: &Host, label: &str, what: &str) -> bool {
+    let status = host.pool.status();
+    let account = status.iter().find(|one| &*one.credential.label == label).unwrap();
+    match what {
+        "failed" => account.standing.failures > 0,
+        "paused" => account.standing.paused,
+        "resumed" => !account.standing.paused,
+        _ => panic!("{what}"),
     }
 }
 
@@ -102,8 +126,12 @@ fn refresher(server: &str) -> Refresher {
 
 // The parent
 
+const PEOPLE: [&str; 3] = ["alice", "bob", "carol"];
+
 struct Scene {
     engine: Server,
+    /// Where hosts find the engine.
+    url: String,
     server: AuthorizationServer,
     key: VaultKey,
     grace: Duration,
@@ -121,7 +149,8 @@ impl Scene {
     async fn with<const N: usize>(rules: Rules, people: [&str; N]) -> Option<Self> {
         let engine = Server::start(&[])?;
         let server = AuthorizationServer::start(rules);
-        let scene = Self { engine, server, key: VaultKey::generate(), grace: GRACE };
+        let url = engine.url();
+        let scene = Self { engine, url, server, key: VaultKey::generate(), grace: GRACE };
         for person in people {
             sign_in(&scene.server, &scene.vault(), person).await;
         }
@@ -144,7 +173,7 @@ impl Scene {
     fn host(&self) -> Job {
         Job::new(module_path!(), "host")
             .key("KEY", &self.key)
-            .set("ENGINE", self.engine.url())
+            .set("ENGINE", &self.url)
             .set("SERVER", self.server.url())
             .set("GRACE", self.grace.as_millis().to_string())
     }
@@ -196,14 +225,47 @@ fn got(host: &mut Child) -> String {
     host.wait_for_one_of("got ")
 }
 
+/// Waits until the host has seen this.
+fn see(host: &mut Child, what: &str) {
+    host.tell(&format!("see {what}"));
+    host.wait_for("seen");
+}
+
+/// Starts hosts that tell what they log. Their commands end before a pool's patience does.
+fn start_with_log(scene: &Scene, count: usize) -> Vec<Child> {
+    let start = |_| scene.host().set("LOG", "all").set("COMMAND", "500").start();
+    let mut hosts: Vec<_> = (0..count).map(start).collect();
+    hosts.iter_mut().for_each(|host| host.wait_for("ready"));
+    hosts
+}
+
+/// Ends a host. Returns how many lines of its log say that the engine is away or refuses, and that this is over.
+fn said_of_outages(mut host: Child) -> (usize, usize) {
+    host.tell("end");
+    let said = host.succeed();
+    let count = |texts: [&str; 2]| {
+        let logged = said.iter().filter_map(|line| line.strip_prefix("log "));
+        logged.filter(|line| texts.iter().any(|text| line.contains(text))).count()
+    };
+    (count(["engine is away", "save failed"]), count(["engine is back", "saved again"]))
+}
+
+fn is_one_outage(host: Child) {
+    assert_eq!(said_of_outages(host), (1, 1));
+}
+
 fn end(mut host: Child) {
     host.tell("end");
     host.succeed();
 }
 
+/// Returns the account with this label.
+fn labelled<'a>(pool: &'a StoredPool, label: &str) -> &'a Credential {
+    pool.credentials.iter().find(|record| &*record.metadata.label == label).unwrap()
+}
+
 /// Returns the id of the account with this label, and its standing.
 fn account(pool: &StoredPool, label: &str) -> (CredentialId, Standing) {
-    let record = pool.credentials.iter().find(|record| &*record.metadata.label == label).unwrap();
-    let id = record.metadata.id;
+    let id = labelled(pool, label).metadata.id;
     (id, pool.standings.credentials.get(&id).cloned().unwrap_or_default())
 }

@@ -17,9 +17,13 @@ local function number_of(id) return tonumber(string.match(id, '^(%d+)')) or 0 en
 -- The generation of a stored record, `generation.version:json`.
 local function generation_of(value) return tonumber(string.match(value, '^(%d+)')) end
 
-local function append(random, kind, body)
+local function append(random, kind, body, batch)
   local id = digits(number_of(revision()) + 1) .. '-' .. random
-  redis.call('XADD', LOG, id, 'k', kind, 'b', body)
+  if batch then
+    redis.call('XADD', LOG, id, 'k', kind, 'b', body, 'n', batch)
+  else
+    redis.call('XADD', LOG, id, 'k', kind, 'b', body)
+  end
   redis.call('SET', REVISION, id)
   return id
 end

@@ -13,9 +13,5 @@ for i = 4, #ARGV, 3 do
   end
 end
 if #known == 0 then return revision() end
-redis.call('HSET', BATCHES, ARGV[2], ARGV[3])
-redis.call('ZADD', ORIGINS, now(), ARGV[2])
-while redis.call('ZCARD', ORIGINS) > MOST_ORIGINS do
-  redis.call('HDEL', BATCHES, redis.call('ZPOPMIN', ORIGINS)[1])
-end
-return append(ARGV[1], 'o', '[' .. table.concat(known, ',') .. ']')
+note_batch(ARGV[2], ARGV[3])
+return append(ARGV[1], 'o', '[' .. table.concat(known, ',') .. ']', ARGV[2] .. ':' .. ARGV[3])
