@@ -25,7 +25,7 @@ use tower_credentials::vault::{VaultExt, Watch};
 use tower_credentials::{Credential, CredentialId, Pool, PoolKey, Secret, Timestamp};
 
 #[allow(dead_code, reason = "it is the tests'")]
-#[path = "../../tests/fleet/server.rs"]
+#[path = "../../tests/engine/mod.rs"]
 mod server;
 
 use server::{Server, sealed};

@@ -9,7 +9,7 @@ mod future;
 #[cfg(feature = "keyring")]
 mod keyring;
 mod service;
-#[cfg(feature = "file")]
+#[cfg(any(feature = "file", feature = "redis"))]
 mod signer;
 mod vault_key;
 
@@ -21,7 +21,7 @@ pub(super) use file::load;
 pub(super) use file::load_or_create;
 #[cfg(feature = "file")]
 pub(super) use service::{KeyPlace, Place};
-#[cfg(feature = "file")]
+#[cfg(any(feature = "file", feature = "redis"))]
 pub(super) use signer::Signer;
 
 pub use change::{KeptKey, Keys, Rotation};

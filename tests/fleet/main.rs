@@ -9,6 +9,7 @@ mod authorization_server;
 mod children;
 mod host;
 mod proxy;
+#[path = "../engine/mod.rs"]
 mod server;
 #[path = "../vault/vault_contract.rs"]
 mod vault_contract;
@@ -19,6 +20,7 @@ mod cut_off;
 mod failover;
 mod forgetting;
 mod hosts;
+mod identity;
 mod leases;
 mod outages;
 mod pools;

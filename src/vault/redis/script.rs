@@ -80,6 +80,7 @@ scripts! {
     FAILED = "pool", "failed";
     RELEASE_REFRESH = "pool", "release_refresh";
     GIVE_BACK = "pool", "give_back";
+    IDENTIFY = "identify";
     CLAIM = "claim";
     RENEW = "renew";
     RELEASE = "release";

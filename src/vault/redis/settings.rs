@@ -7,9 +7,13 @@ use std::time::Duration;
 
 use super::dial::Dialer;
 use super::durable::CONFIRMED_WITHIN;
-use super::url::{InvalidRedisUrl, Target, Topology};
+use super::url::{InvalidRedisUrl, RedisUrl, Topology};
 use super::{Inner, RedisBackend, keys};
+use crate::secret::SecretString;
 use crate::vault::VaultError;
+
+/// What the names of all keys begin with by default.
+const PREFIX: &str = "tower-credentials";
 
 /// How long things take.
 #[derive(Clone, Debug)]
@@ -35,8 +39,10 @@ impl Settings {
 /// Builds a [`RedisBackend`].
 #[must_use = "a builder does nothing until it is opened"]
 pub struct RedisBackendBuilder {
-    url: String,
-    prefix: String,
+    url: Result<RedisUrl, InvalidRedisUrl>,
+    prefix: Option<String>,
+    password: Option<SecretString>,
+    sentinel_password: Option<SecretString>,
     cluster: bool,
     require_durable: bool,
     roots: Option<Vec<u8>>,
@@ -44,7 +50,7 @@ pub struct RedisBackendBuilder {
 }
 
 impl RedisBackendBuilder {
-    pub(super) fn new(url: String) -> Self {
+    pub(super) fn new(url: Result<RedisUrl, InvalidRedisUrl>) -> Self {
         let settings = Settings {
             command: Duration::from_millis(250),
             lease: Duration::from_secs(10),
@@ -53,7 +59,9 @@ impl RedisBackendBuilder {
         };
         Self {
             url,
-            prefix: "tower-credentials".to_owned(),
+            prefix: None,
+            password: None,
+            sentinel_password: None,
             cluster: false,
             require_durable: false,
             roots: None,
@@ -61,10 +69,22 @@ impl RedisBackendBuilder {
         }
     }
 
-    /// Sets what the names of all keys begin with. Vaults with different prefixes share nothing. Defaults to
-    /// `tower-credentials`.
+    /// Sets what the names of all keys begin with, instead of the URL's `?prefix=…`. Vaults with different prefixes share
+    /// nothing. Defaults to `tower-credentials`.
     pub fn prefix(mut self, prefix: impl Into<String>) -> Self {
-        self.prefix = prefix.into();
+        self.prefix = Some(prefix.into());
+        self
+    }
+
+    /// Sets the password, instead of the URL's.
+    pub fn password(mut self, password: SecretString) -> Self {
+        self.password = Some(password);
+        self
+    }
+
+    /// Sets the Sentinels' own password, instead of the URL's.
+    pub fn sentinel_password(mut self, password: SecretString) -> Self {
+        self.sentinel_password = Some(password);
         self
     }
 
@@ -121,7 +141,10 @@ impl RedisBackendBuilder {
     /// certificates to check the engine's with.
     pub fn build(self) -> Result<RedisBackend, VaultError> {
         let invalid = |error: InvalidRedisUrl| VaultError::Layer(error.into());
-        let mut target = Target::parse(&self.url).map_err(invalid)?;
+        let RedisUrl(mut target) = self.url.map_err(invalid)?;
+        target.prefix = self.prefix.or(target.prefix);
+        target.login.password = self.password.or(target.login.password);
+        target.sentinel_login.password = self.sentinel_password.or(target.sentinel_login.password);
         if self.cluster
             && let Topology::Alone(address) = &target.topology
         {
@@ -132,12 +155,8 @@ impl RedisBackendBuilder {
             true => Dialer::with_tls(self.roots.as_deref()).map_err(no_certificates)?,
             false => Dialer::plain(),
         };
-        Ok(RedisBackend(Arc::new(Inner::new(
-            target,
-            dialer,
-            keys::escaped(&self.prefix),
-            self.settings,
-        ))))
+        let prefix = keys::escaped(target.prefix.as_deref().unwrap_or(PREFIX));
+        Ok(RedisBackend(Arc::new(Inner::new(target, dialer, prefix, self.settings))))
     }
 
     /// Returns the backend, connected, with its [findings](RedisBackend::findings).
