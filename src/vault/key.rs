@@ -8,6 +8,7 @@ mod file;
 mod future;
 #[cfg(feature = "keyring")]
 mod keyring;
+mod printed;
 mod service;
 #[cfg(any(feature = "file", feature = "redis"))]
 mod signer;
@@ -19,6 +20,8 @@ pub(super) use change::{Slot, Slots, replace_now};
 pub(super) use file::load;
 #[cfg(all(test, feature = "file"))]
 pub(super) use file::load_or_create;
+#[cfg(all(feature = "redis", feature = "setup"))]
+pub(crate) use printed::password;
 #[cfg(feature = "file")]
 pub(super) use service::{KeyPlace, Place};
 #[cfg(any(feature = "file", feature = "redis"))]

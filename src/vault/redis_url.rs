@@ -56,7 +56,15 @@ pub struct RedisUrl(pub(in crate::vault) Target);
 impl RedisUrl {
     /// Returns whether a password is in it: the engine's, or that of its Sentinels.
     pub fn has_password(&self) -> bool {
-        self.0.login.password.is_some() || self.0.sentinel_login.password.is_some()
+        self.has_own_password() || self.has_sentinel_password()
+    }
+
+    pub(crate) fn has_own_password(&self) -> bool {
+        self.0.login.password.is_some()
+    }
+
+    pub(crate) fn has_sentinel_password(&self) -> bool {
+        self.0.sentinel_login.password.is_some()
     }
 
     /// Returns what the names of all keys begin with, if the URL says it.

@@ -69,10 +69,14 @@ impl RedisBackend {
     /// what is sealed from now on.
     ///
     /// # Errors
-    /// [`VaultError::Key`] if the vault is sealed with another key; it names both. [`VaultError::Unreachable`] if the engine is
-    /// away, and other errors if it refuses.
+    /// [`VaultError::Key`] if the vault is sealed with another key; it names both. A [`VaultError::Layer`] if the engine is not
+    /// [durable](super::RedisBackendBuilder::require_durable) and must be. [`VaultError::Unreachable`] if it is away, and other
+    /// errors if it refuses.
     pub async fn sealed(&self, keys: &Keys) -> Result<Seal<Self>, VaultError> {
         let inner = &self.0;
+        if inner.settings.require_durable && inner.findings.get().is_none() {
+            inner.examine_first().await?;
+        }
         let identity = match inner.identity().await? {
             Some(identity) => identity,
             None => inner.make(&keys.current).await?,

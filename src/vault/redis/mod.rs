@@ -175,6 +175,23 @@ impl RedisBackend {
         self.0.examine().await
     }
 
+    /// Returns the pools that were ever put into, in order. One of them may have no account any more.
+    ///
+    /// # Errors
+    /// [`VaultError::Unreachable`] if the engine is away, and other errors if it refuses.
+    pub async fn pools(&self) -> Result<Vec<PoolKey>, VaultError> {
+        self.0.all_pools().await
+    }
+
+    /// Checks that the engine takes changes now.
+    #[cfg(feature = "setup")]
+    pub(crate) async fn check_writable(&self) -> Result<(), VaultError> {
+        match self.examine().await?.into_iter().find(|finding| *finding == Finding::ReadOnly) {
+            Some(read_only) => Err(VaultError::Unreachable(read_only.to_string().into())),
+            None => Ok(()),
+        }
+    }
+
     /// Says that the engine was restored from a backup on purpose. No host then gives it back what it knew before. Call this
     /// before hosts use the engine again.
     ///

@@ -8,14 +8,14 @@ use std::time::Duration;
 use super::dial::Dialer;
 use super::durable::CONFIRMED_WITHIN;
 use super::url::{InvalidRedisUrl, RedisUrl, Topology};
-use super::{Inner, RedisBackend, keys};
+use super::{Finding, Inner, RedisBackend, keys};
 use crate::secret::SecretString;
 use crate::vault::VaultError;
 
 /// What the names of all keys begin with by default.
 const PREFIX: &str = "tower-credentials";
 
-/// How long things take.
+/// How long things take, and what is refused.
 #[derive(Clone, Debug)]
 pub(super) struct Settings {
     /// A command.
@@ -26,6 +26,8 @@ pub(super) struct Settings {
     pub(super) present_within: Duration,
     /// How long a holder that was cut off has to store a new secret.
     pub(super) grace: Duration,
+    /// Whether an engine that may lose a secret is refused.
+    pub(super) require_durable: bool,
 }
 
 impl Settings {
@@ -44,7 +46,6 @@ pub struct RedisBackendBuilder {
     password: Option<SecretString>,
     sentinel_password: Option<SecretString>,
     cluster: bool,
-    require_durable: bool,
     roots: Option<Vec<u8>>,
     settings: Settings,
 }
@@ -56,6 +57,7 @@ impl RedisBackendBuilder {
             lease: Duration::from_secs(10),
             present_within: Duration::from_secs(30),
             grace: Duration::from_secs(5),
+            require_durable: false,
         };
         Self {
             url,
@@ -63,7 +65,6 @@ impl RedisBackendBuilder {
             password: None,
             sentinel_password: None,
             cluster: false,
-            require_durable: false,
             roots: None,
             settings,
         }
@@ -94,10 +95,10 @@ impl RedisBackendBuilder {
         self
     }
 
-    /// Refuses an engine that may lose a secret which it has stored: see [`Finding::loses_secrets`](super::Finding::loses_secrets).
-    /// Defaults to `false`.
+    /// Sets whether [`open`](Self::open) and [`RedisBackend::sealed`] refuse an engine that may lose a secret which it has stored:
+    /// see [`Finding::loses_secrets`]. Defaults to `false`.
     pub fn require_durable(mut self, is_required: bool) -> Self {
-        self.require_durable = is_required;
+        self.settings.require_durable = is_required;
         self
     }
 
@@ -166,18 +167,23 @@ impl RedisBackendBuilder {
     /// without its engine uses `build`. If [`require_durable`](Self::require_durable) is set, a [`VaultError::Layer`] that
     /// says which setting may lose a secret.
     pub async fn open(self) -> Result<RedisBackend, VaultError> {
-        let require_durable = self.require_durable;
         let backend = self.build()?;
-        let findings = backend.0.examine().await?;
-        if require_durable {
-            let words: Vec<_> =
-                findings.iter().filter(|one| one.loses_secrets()).map(ToString::to_string).collect();
-            if !words.is_empty() {
-                return Err(VaultError::Layer(words.join("; ").into()));
-            }
-        }
-        let _ = backend.0.findings.set(findings);
+        backend.0.examine_first().await?;
         Ok(backend)
+    }
+}
+
+impl Inner {
+    /// Keeps the engine's findings. Fails if one is not accepted.
+    pub(super) async fn examine_first(&self) -> Result<(), VaultError> {
+        let findings = self.examine().await?;
+        let is_refused = |one: &&Finding| self.settings.require_durable && one.loses_secrets();
+        let words: Vec<_> = findings.iter().filter(is_refused).map(ToString::to_string).collect();
+        if !words.is_empty() {
+            return Err(VaultError::Layer(words.join("; ").into()));
+        }
+        let _ = self.findings.set(findings);
+        Ok(())
     }
 }
 
@@ -191,7 +197,6 @@ impl fmt::Debug for RedisBackendBuilder {
         f.debug_struct("RedisBackendBuilder")
             .field("prefix", &self.prefix)
             .field("cluster", &self.cluster)
-            .field("require_durable", &self.require_durable)
             .field("settings", &self.settings)
             .finish_non_exhaustive()
     }

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 use tower_credentials::PoolKey;
-use tower_credentials::vault::file::FileVault;
 use tower_credentials::vault::{Revision, VaultExt};
 
 use crate::context::Context;
@@ -15,6 +14,9 @@ pub(crate) const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// After how long the accounts are read although nothing seems to have changed.
 const READ_ANYWAY: Duration = Duration::from_secs(30);
+
+/// The same for a vault in an engine, where nothing tells of a new pool.
+const READ_ENGINE_ANYWAY: Duration = Duration::from_secs(5);
 
 /// What was there when the accounts were read.
 #[derive(Default)]
@@ -32,8 +34,11 @@ impl Changes {
         let pools = self.read.iter().flat_map(|(marks, _)| &marks.revisions);
         let pools = pools.map(|(pool, _)| pool.clone()).collect();
         let marks = Marks::of(context, pools).await;
-        let is_new =
-            self.read.as_ref().is_none_or(|(old, at)| *old != marks || at.elapsed() >= READ_ANYWAY);
+        let anyway = match context.places.vault.directory() {
+            Some(_) => READ_ANYWAY,
+            None => READ_ENGINE_ANYWAY,
+        };
+        let is_new = self.read.as_ref().is_none_or(|(old, at)| *old != marks || at.elapsed() >= anyway);
         self.last = Some(marks);
         is_new || self.is_forced
     }
@@ -70,10 +75,9 @@ struct Marks {
 
 impl Marks {
     async fn of(context: &Context, pools: Vec<PoolKey>) -> Self {
-        let place = &context.places.vault;
-        let directories = ["records", "pools"].map(|name| Mark::of(&place.join(name)));
+        let directories = ["records", "pools"].map(|name| Mark::of(&context.places.own.join(name)));
         let mut revisions = Vec::new();
-        if FileVault::is_at(place)
+        if (context.has_vault() || context.places.vault.directory().is_none())
             && let Ok(Some(vault)) = context.vault().await
         {
             for pool in pools {
