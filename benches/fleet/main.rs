@@ -24,7 +24,6 @@ use tower_credentials::vault::seal::Seal;
 use tower_credentials::vault::{VaultExt, Watch};
 use tower_credentials::{Credential, CredentialId, Pool, PoolKey, Secret, Timestamp};
 
-#[allow(dead_code, reason = "it is the tests'")]
 #[path = "../../tests/engine/mod.rs"]
 mod server;
 

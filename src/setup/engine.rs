@@ -26,6 +26,7 @@ const COMMAND_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The source of a password.
 #[derive(Clone)]
+#[cfg_attr(not(feature = "redis"), allow(dead_code, reason = "only a backend needs it"))]
 enum Source {
     Given(SecretString),
     Command(Vec<String>),

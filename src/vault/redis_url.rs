@@ -51,7 +51,7 @@ impl std::error::Error for InvalidRedisUrl {}
 /// # Ok::<(), tower_credentials::vault::InvalidRedisUrl>(())
 /// ```
 #[derive(Clone)]
-pub struct RedisUrl(pub(in crate::vault) Target);
+pub struct RedisUrl(pub(in crate::vault) Arc<Target>);
 
 impl RedisUrl {
     /// Returns whether a password is in it: the engine's, or that of its Sentinels.
@@ -76,7 +76,7 @@ impl RedisUrl {
     #[cfg(feature = "setup")]
     pub(crate) fn with_prefix(mut self, prefix: Option<&str>) -> Self {
         if self.0.prefix.is_none() {
-            self.0.prefix = prefix.map(str::to_owned);
+            Arc::make_mut(&mut self.0).prefix = prefix.map(str::to_owned);
         }
         self
     }
@@ -93,7 +93,7 @@ impl FromStr for RedisUrl {
     type Err = InvalidRedisUrl;
 
     fn from_str(text: &str) -> Result<Self, InvalidRedisUrl> {
-        Target::parse(text).map(Self)
+        Target::parse(text).map(|target| Self(Arc::new(target)))
     }
 }
 
@@ -420,7 +420,7 @@ mod tests {
                 (again.topology, again.tls, again.database, again.prefix),
                 (target.topology.clone(), target.tls, target.database, target.prefix.clone())
             );
-            let all = format!("{target} {target:?} {:?}", RedisUrl(target.clone()));
+            let all = format!("{target} {target:?} {:?}", RedisUrl(Arc::new(target.clone())));
             assert!(!all.contains("hunter2"), "{all}");
         }
     }

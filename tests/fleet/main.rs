@@ -27,3 +27,5 @@ mod pools;
 #[cfg(unix)]
 mod processes;
 mod settings;
+#[cfg(feature = "setup")]
+mod setup;

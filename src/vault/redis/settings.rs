@@ -142,7 +142,7 @@ impl RedisBackendBuilder {
     /// certificates to check the engine's with.
     pub fn build(self) -> Result<RedisBackend, VaultError> {
         let invalid = |error: InvalidRedisUrl| VaultError::Layer(error.into());
-        let RedisUrl(mut target) = self.url.map_err(invalid)?;
+        let mut target = Arc::unwrap_or_clone(self.url.map_err(invalid)?.0);
         target.prefix = self.prefix.or(target.prefix);
         target.login.password = self.password.or(target.login.password);
         target.sentinel_login.password = self.sentinel_password.or(target.sentinel_login.password);

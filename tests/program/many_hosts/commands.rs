@@ -1,6 +1,8 @@
 //! The commands over an engine, as several hosts run them.
 
+use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
+use std::process::Stdio;
 
 use tower_credentials::vault::key::VaultKey;
 
@@ -120,4 +122,28 @@ fn history_and_clients_are_each_hosts_own_in_a_private_directory() {
         assert_eq!(mode & 0o777, 0o700, "{directory:?}");
     }
     assert!(own.parent().unwrap().join("vault.clients.json").exists());
+}
+
+#[test]
+fn a_list_that_is_watched_shows_what_another_host_does() {
+    let Some(scene) = Scene::start() else { return };
+    scene.run("vault init").ok();
+    let watching = ["--vault", &scene.url(), "list", "--watch", "--json"].map(str::to_owned);
+    let mut child =
+        scene.home.command(watching).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut shows = |text: &str| {
+        let shown = lines.by_ref().map_while(Result::ok).any(|line| line.contains(text));
+        assert!(shown, "it has ended without {text:?}");
+    };
+    shows("[]");
+    let other = other_host(&scene.home);
+    login(&other, &scene.url(), "a");
+    shows("\"label\":\"a\"");
+    run(&other, &scene.url(), "pause a").ok();
+    shows("\"state\":\"paused\"");
+    login(&other, &scene.url(), "b");
+    shows("\"label\":\"b\"");
+    child.kill().unwrap();
+    child.wait().unwrap();
 }

@@ -15,9 +15,6 @@ pub(crate) const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// After how long the accounts are read although nothing seems to have changed.
 const READ_ANYWAY: Duration = Duration::from_secs(30);
 
-/// The same for a vault in an engine, where nothing tells of a new pool.
-const READ_ENGINE_ANYWAY: Duration = Duration::from_secs(5);
-
 /// What was there when the accounts were read.
 #[derive(Default)]
 pub(crate) struct Changes {
@@ -34,11 +31,8 @@ impl Changes {
         let pools = self.read.iter().flat_map(|(marks, _)| &marks.revisions);
         let pools = pools.map(|(pool, _)| pool.clone()).collect();
         let marks = Marks::of(context, pools).await;
-        let anyway = match context.places.vault.directory() {
-            Some(_) => READ_ANYWAY,
-            None => READ_ENGINE_ANYWAY,
-        };
-        let is_new = self.read.as_ref().is_none_or(|(old, at)| *old != marks || at.elapsed() >= anyway);
+        let is_new =
+            self.read.as_ref().is_none_or(|(old, at)| *old != marks || at.elapsed() >= READ_ANYWAY);
         self.last = Some(marks);
         is_new || self.is_forced
     }
@@ -69,6 +63,8 @@ struct Marks {
     settings: Mark,
     /// The directories in which new accounts and new pools make files, as the vault's format has it.
     directories: [Mark; 2],
+    /// The pools of a vault in an engine; `None` if it is away, or there is none.
+    pools: Option<Vec<PoolKey>>,
     /// The revisions of the known pools.
     revisions: Vec<(PoolKey, Option<Revision>)>,
 }
@@ -76,8 +72,12 @@ struct Marks {
 impl Marks {
     async fn of(context: &Context, pools: Vec<PoolKey>) -> Self {
         let directories = ["records", "pools"].map(|name| Mark::of(&context.places.own.join(name)));
+        let there = match context.engine().await {
+            Ok(Some(engine)) => engine.pools().await.ok(),
+            _ => None,
+        };
         let mut revisions = Vec::new();
-        if (context.has_vault() || context.places.vault.directory().is_none())
+        if (context.has_vault() || there.is_some())
             && let Ok(Some(vault)) = context.vault().await
         {
             for pool in pools {
@@ -85,6 +85,6 @@ impl Marks {
                 revisions.push((pool, revision));
             }
         }
-        Self { settings: Mark::of(&context.places.config), directories, revisions }
+        Self { settings: Mark::of(&context.places.config), directories, pools: there, revisions }
     }
 }

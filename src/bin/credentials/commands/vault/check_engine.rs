@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 use tower_credentials::vault::redis::RedisBackend;
-use tower_credentials::vault::{Damage, VaultExt};
+use tower_credentials::vault::{Damage, Vault, VaultExt};
 
 use super::look::no_vault;
 use crate::account;
@@ -86,11 +86,7 @@ async fn of_the_engine(context: &Context, engine: &RedisBackend) -> Result<Vec<F
 }
 
 /// Opens every account.
-async fn look(
-    report: &mut Report,
-    engine: &RedisBackend,
-    vault: &impl tower_credentials::vault::Vault,
-) -> Result<(), Failure> {
+async fn look(report: &mut Report, engine: &RedisBackend, vault: &impl Vault) -> Result<(), Failure> {
     let pools = engine.pools().await?;
     report.pools = pools.len();
     for pool in pools {
