@@ -265,7 +265,8 @@ pub use layers::{
 pub use layers::{FirstEventLayer, ModelScopeLayer};
 pub use pool::{
     Affinity, Availability, Behind, Cooldowns, CredentialStatus, Explanation, Lease, Mode, Pin, Pool,
-    PoolBuilder, Precedence, RefreshError, Refresher, Unfinished, WhenAllCoolingDown, policy,
+    PoolBuilder, Precedence, RefreshError, Refresher, Unfinished, VaultContact, WhenAllCoolingDown,
+    policy,
 };
 pub use secret::SecretString;
 

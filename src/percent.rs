@@ -24,7 +24,7 @@ pub(crate) fn decoded(text: &str) -> String {
 }
 
 /// Encodes each byte for which `is_kept` is false as `%` and two lower-case digits.
-#[cfg(any(feature = "file", feature = "redis"))]
+#[cfg(any(feature = "config", feature = "file", feature = "redis"))]
 pub(crate) fn encoded(text: &str, is_kept: impl Fn(u8) -> bool) -> String {
     use std::fmt::Write;
 

@@ -20,8 +20,7 @@ use tower_credentials::vault::redis::RedisBackend;
 use tower_credentials::vault::seal::Seal;
 use tower_credentials::{Credential, CredentialId, PoolKey, Secret, Timestamp};
 
-#[allow(dead_code, reason = "it is the tests'")]
-#[path = "../../tests/fleet/server.rs"]
+#[path = "../../tests/engine/mod.rs"]
 mod server;
 
 mod hosts;

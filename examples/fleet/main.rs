@@ -15,7 +15,7 @@
 #[path = "../../tests/authorization_server/mod.rs"]
 mod authorization_server;
 #[allow(dead_code, reason = "it is the tests'")]
-#[path = "../../tests/fleet/server.rs"]
+#[path = "../../tests/engine/mod.rs"]
 mod engine;
 mod fleet;
 mod gateway;

@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use tower::util::BoxCloneService;
 
 use super::config::{Config, WhenAllCoolingDown};
+use super::contact::VaultContact;
 use super::cooldowns::Cooldowns;
 use super::header_names::CredentialHeaderNames;
 use super::last_responses::LastResponses;
@@ -239,6 +240,7 @@ impl PoolBuilder {
         #[cfg(feature = "metrics")]
         let publisher =
             self.config.metrics.clone().map(|metrics| crate::metrics::Publisher::new(metrics, &key));
+        let now = self.config.clock.now();
         let pool = Pool(Arc::new(Inner {
             key,
             credential_headers,
@@ -263,6 +265,7 @@ impl PoolBuilder {
             renewals: watch::Sender::new(()),
             closing: watch::Sender::new(false),
             tally: Tally::new(vault_errors),
+            contact: Mutex::new(VaultContact::at(now)),
             #[cfg(feature = "metrics")]
             publisher,
         }));

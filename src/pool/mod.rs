@@ -3,6 +3,7 @@
 mod affinity;
 mod builder;
 mod config;
+mod contact;
 mod cooldowns;
 mod header_names;
 mod in_flight;
@@ -58,6 +59,7 @@ use state::{PoolState, Slot};
 
 pub use builder::PoolBuilder;
 pub use config::WhenAllCoolingDown;
+pub use contact::VaultContact;
 pub use cooldowns::Cooldowns;
 pub use lease::Lease;
 pub use mode::Mode;
@@ -136,6 +138,7 @@ struct Inner {
     /// Whether the pool is being closed, so that no refresh starts.
     closing: watch::Sender<bool>,
     tally: Tally,
+    contact: Mutex<VaultContact>,
     #[cfg(feature = "metrics")]
     publisher: Option<crate::metrics::Publisher>,
 }

@@ -27,6 +27,7 @@ impl Pool {
     /// The vault's error. The pool is then unchanged.
     pub async fn sync(&self) -> Result<(), VaultError> {
         let result = self.load_changes().await;
+        self.note_contact(&result);
         self.publish_synced(&result);
         result
     }

@@ -12,7 +12,7 @@ use super::{Faults, ProviderSettings, SettingsError, nearest};
 const PREFIX: &str = "TOWER_CREDENTIALS_";
 
 /// Variables with the prefix that are not settings of a provider.
-const OTHERS: [&str; 7] = [
+const OTHERS: [&str; 9] = [
     "TOWER_CREDENTIALS_CONFIG",
     "TOWER_CREDENTIALS_DIR",
     "TOWER_CREDENTIALS_KEYRING",
@@ -20,6 +20,8 @@ const OTHERS: [&str; 7] = [
     "TOWER_CREDENTIALS_KEY_FILE",
     "TOWER_CREDENTIALS_VAULT",
     "TOWER_CREDENTIALS_VAULT_KEY",
+    "TOWER_CREDENTIALS_VAULT_PASSWORD",
+    "TOWER_CREDENTIALS_VAULT_SENTINEL_PASSWORD",
 ];
 
 /// A name as a part of an environment variable's name.

@@ -78,7 +78,7 @@ fn nearest_table(key: &str) -> Option<String> {
     if keys::names().any(|name| name[0] == key) {
         return Some("providers".to_owned());
     }
-    match vault::NAMES.contains(&key) {
+    match vault::names().any(|name| name == key) {
         true => Some("vault".to_owned()),
         false => nearest(key, ["providers", "serve", "vault"]),
     }

@@ -90,12 +90,21 @@
 //! | Setting | Meaning |
 //! |---|---|
 //! | `directory` | The vault's directory. |
+//! | `url` | The [URL](crate::vault::redis#urls) of a Redis or Valkey that keeps the vault instead, without a password. |
+//! | `password_command` | A command that prints the engine's password on its first line; read as `key_command` is. |
+//! | `sentinel_password_command` | The same for the Sentinels' own password. |
+//! | `root_certificates` | The file with the certificates, in PEM, of the authorities that may have signed the engine's. Defaults to the system's. |
+//! | `prefix` | What the names of all the engine's keys begin with, unless the URL says it. Defaults to `tower-credentials`. |
+//! | `require_durable` | `true`: an engine whose settings may lose a new secret is refused. |
 //! | `key_file` | The file that holds the key. |
 //! | `key_command` | A command that prints the key: a list of its words, or one text that is split as a shell would, though no shell runs it. |
 //! | `keyring` | `true`: the key is in the system's keyring. |
 //! | `history` | `false`: the program `credentials` and its gateway do not record what happens to the accounts. |
 //!
 //! A relative path begins at the file's directory, and `~/` is the home directory.
+//!
+//! The settings of an engine belong to `url`: if another engine is named elsewhere, they are not used. Without `url` they are for
+//! whatever engine is named. Beside `directory` they are an error.
 //!
 //! ```toml
 //! [vault]
@@ -111,8 +120,9 @@
 //! `TOWER_CREDENTIALS_OPENAI_OAUTH_CLIENT_ID`, `TOWER_CREDENTIALS_OPENAI_HEADERS_X_TEAM` (the header
 //! `x-team`). Lists are separated by spaces or commas.
 //!
-//! Programs with a `Setup` also read these: `TOWER_CREDENTIALS_DIR` (or `TOWER_CREDENTIALS_VAULT`) names the vault's
-//! directory, and `TOWER_CREDENTIALS_CONFIG` the settings file. The vault's key is in `TOWER_CREDENTIALS_VAULT_KEY`, or in
+//! Programs with a `Setup` also read these: `TOWER_CREDENTIALS_DIR` (or `TOWER_CREDENTIALS_VAULT`) is the vault's directory, or
+//! the URL of the engine that keeps it, and `TOWER_CREDENTIALS_CONFIG` the settings file. The engine's password is in
+//! `TOWER_CREDENTIALS_VAULT_PASSWORD`, or in that URL, and that of its Sentinels in `TOWER_CREDENTIALS_VAULT_SENTINEL_PASSWORD`. The vault's key is in `TOWER_CREDENTIALS_VAULT_KEY`, or in
 //! the place that `TOWER_CREDENTIALS_KEY_FILE`, `TOWER_CREDENTIALS_KEY_COMMAND` or `TOWER_CREDENTIALS_KEYRING` (`1`) names.
 //!
 //! # Whose word a file is
@@ -121,6 +131,8 @@
 //! it: it and its directory must belong to the user or to root, and nobody else may write to them. Other users may write to
 //! a directory with the sticky bit, and modes don't matter on a read-only mount.
 
+#[cfg(feature = "config")]
+mod engine;
 mod environment;
 mod error;
 #[cfg(feature = "config")]
@@ -148,6 +160,9 @@ use crate::pool::{Cooldowns, Mode, PoolBuilder};
 use crate::provider::{Endpoint, ModelsShape, ModelsUrl, Origin, ResponseRule};
 use raw::Raw;
 
+#[cfg(feature = "config")]
+#[cfg_attr(docsrs, doc(cfg(feature = "config")))]
+pub use engine::EngineSettings;
 pub use environment::FromEnvironment;
 pub use error::SettingsError;
 #[cfg(feature = "config")]

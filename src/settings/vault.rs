@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use toml::de::DeTable;
 
+use super::engine::{self, EngineSettings};
 use super::keys::Problem;
 use super::raw::Raw;
 use super::reader::{Reader, raw};
@@ -28,6 +29,8 @@ use super::{SettingsError, nearest};
 pub struct VaultSettings {
     /// The vault's directory.
     pub directory: Option<PathBuf>,
+    /// The engine that keeps the vault, instead of a directory.
+    pub engine: EngineSettings,
     /// The source of its key.
     pub key: Option<KeySource>,
     /// Whether programs record the vault's [history](crate::vault::file::FileVault::history). They do if it is `None`.
@@ -121,13 +124,19 @@ impl<'a> Found<'a> {
     }
 }
 
-pub(super) const NAMES: [&str; 5] = ["directory", "history", "key_command", "key_file", "keyring"];
+const OWN_NAMES: [&str; 5] = ["directory", "history", "key_command", "key_file", "keyring"];
+
+/// All settings of the table.
+pub(super) fn names() -> impl Iterator<Item = &'static str> {
+    OWN_NAMES.into_iter().chain(engine::NAMES)
+}
 
 impl VaultSettings {
     /// Reads the table. Relative paths in it begin at `base`, the directory of the file.
     pub(super) fn read(reader: &Reader<'_>, table: &DeTable<'_>, base: &Path) -> Self {
         let mut settings = Self::default();
         let mut found = Found::default();
+        let has_directory = table.keys().any(|key| key.get_ref() == "directory");
         for (key, value) in table {
             let raw = raw(value.get_ref());
             let path = || raw.text().and_then(|text| path(text, base));
@@ -152,8 +161,14 @@ impl VaultSettings {
                     Raw::Boolean(is_on) => found.add(name, is_on.then_some(KeySource::Keyring)),
                     _ => Err("must be true or false".to_owned()),
                 },
+                name if engine::NAMES.contains(&name) => match has_directory {
+                    true => Err("belongs to an engine, and is set beside `vault.directory`; a vault has one place: keep \
+                                 one of them"
+                        .to_owned()),
+                    false => settings.engine.take(name, &raw, base),
+                },
                 _ => {
-                    fault(Problem::Unknown(nearest(name, NAMES)));
+                    fault(Problem::Unknown(nearest(name, names())));
                     continue;
                 }
             };
@@ -161,13 +176,18 @@ impl VaultSettings {
                 fault(Problem::Invalid(reason));
             }
         }
+        if let Some((name, reason)) = settings.engine.conflict() {
+            let at = table.keys().find(|key| key.get_ref() == name);
+            let start = at.map_or(0, |key| key.span().start);
+            reader.fault(start, &format!("vault.{name}"), Problem::Invalid(reason));
+        }
         settings.key = found.source;
         settings
     }
 }
 
 /// Reads a path. A relative one begins at `base`; `~/` is the home directory.
-fn path(text: &str, base: &Path) -> Result<PathBuf, String> {
+pub(super) fn path(text: &str, base: &Path) -> Result<PathBuf, String> {
     if text.is_empty() {
         return Err("is empty".to_owned());
     }
@@ -184,7 +204,7 @@ fn path(text: &str, base: &Path) -> Result<PathBuf, String> {
 }
 
 /// Reads a program and its arguments: a list of words, or one text that is split as a shell would.
-fn command(raw: &Raw<'_>) -> Result<Vec<String>, String> {
+pub(super) fn command(raw: &Raw<'_>) -> Result<Vec<String>, String> {
     let words = match raw {
         Raw::List(_) => raw.list()?.into_iter().map(str::to_owned).collect(),
         _ => {

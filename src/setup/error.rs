@@ -4,9 +4,10 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
+use super::VaultPlace;
 use crate::settings::SettingsError;
-use crate::vault::VaultError;
 use crate::vault::key::VaultKey;
+use crate::vault::{InvalidRedisUrl, VaultError};
 
 /// The error of making a [`Setup`](super::Setup) or of opening its vault.
 #[derive(Debug)]
@@ -17,10 +18,24 @@ pub enum SetupError {
     /// Two variables with the same meaning name two different vaults.
     TwoVaults {
         /// The vault that `TOWER_CREDENTIALS_DIR` names.
-        one: PathBuf,
+        one: VaultPlace,
         /// The vault that `TOWER_CREDENTIALS_VAULT` names.
-        other: PathBuf,
+        other: VaultPlace,
     },
+    /// A variable has a URL that can't be used.
+    InvalidUrl {
+        /// The variable's name.
+        by: &'static str,
+        /// What is wrong with it.
+        error: InvalidRedisUrl,
+    },
+    /// The environment has the same password of the engine twice: in the URL, and in this variable.
+    TwoPasswords {
+        /// The variable's name.
+        variable: &'static str,
+    },
+    /// The vault is in a Redis or Valkey, and the feature `redis` is missing.
+    NoRedis,
     /// There is no home directory.
     NoHome(String),
     /// The key should come from a keyring, and the feature `keyring` is missing.
@@ -48,8 +63,8 @@ pub enum SetupError {
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct MissingKey {
-    /// The vault's directory.
-    pub vault: PathBuf,
+    /// The vault's place.
+    pub vault: VaultPlace,
     /// Where the key was looked for.
     pub place: String,
     /// Whether that place was named explicitly.
@@ -61,7 +76,7 @@ pub struct MissingKey {
 impl fmt::Display for MissingKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { vault, place, is_named, .. } = self;
-        write!(f, "the key of the vault {} is missing: ", vault.display())?;
+        write!(f, "the key of the vault {vault} is missing: ")?;
         match is_named {
             true => write!(f, "there is none in {place}"),
             false => write!(f, "{} is not set, and there is no {place}", VaultKey::VARIABLE),
@@ -81,8 +96,16 @@ impl fmt::Display for SetupError {
                 f,
                 "TOWER_CREDENTIALS_DIR is {}, and TOWER_CREDENTIALS_VAULT, which means the same, is {}; unset one of \
                  them",
-                one.display(),
-                other.display()
+                one, other
+            ),
+            Self::InvalidUrl { by, error } => write!(f, "{by}: {error}"),
+            Self::TwoPasswords { variable } => write!(
+                f,
+                "{variable} is set, and the URL in the environment has a password, too; keep one of them"
+            ),
+            Self::NoRedis => f.write_str(
+                "the vault is in a Redis or Valkey, but this program was built without the feature `redis`; build it with \
+                 that, or name a directory",
             ),
             Self::NoHome(reason) => write!(f, "could not find the home directory: {reason}; set HOME"),
             Self::NoKeyring => f.write_str(

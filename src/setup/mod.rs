@@ -4,12 +4,16 @@
 //! | What | Named by | Else |
 //! |---|---|---|
 //! | the settings file | the program, `TOWER_CREDENTIALS_CONFIG` | `config.toml` in the configuration directory |
-//! | the vault's directory | the program, `TOWER_CREDENTIALS_DIR`, `vault.directory` in the settings file | `vault` in the data directory |
+//! | the vault: a directory, or the URL of a Redis or Valkey | the program, `TOWER_CREDENTIALS_DIR`, `vault.directory` or `vault.url` in the settings file | the directory `vault` in the data directory |
+//! | the engine's password | the program in the URL, `TOWER_CREDENTIALS_VAULT_PASSWORD` or the URL in `TOWER_CREDENTIALS_DIR`, `vault.password_command` in the settings file | none |
 //! | the vault's key | the program, `TOWER_CREDENTIALS_VAULT_KEY` and [its like](crate::settings#the-environment), `[vault]` in the settings file | `vault.key` in the configuration directory |
 //! | what can be asked for again | – | the cache directory |
 //!
 //! The directories are the platform's for a program named `tower-credentials`: on Unix under `$XDG_CONFIG_HOME`,
 //! `$XDG_DATA_HOME` and `$XDG_CACHE_HOME`. `TOWER_CREDENTIALS_VAULT` is another name of `TOWER_CREDENTIALS_DIR`.
+//!
+//! A vault that is in an engine has this host's own files in the state directory (on Unix under `$XDG_STATE_HOME`), such as its
+//! history.
 //!
 //! If a place is named, no other is tried. A key is only made together with a vault: an existing vault needs the key that it
 //! was sealed with, and no other would open anything of it. Neither is made if the key file would be in the vault's
@@ -30,9 +34,12 @@
 //! # }
 //! ```
 
+mod engine;
 mod error;
 mod key;
+mod place;
 mod places;
+mod vault;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -47,22 +54,30 @@ use crate::settings::KeySource;
 use crate::vault::Vault;
 use crate::vault::file::FileVault;
 use crate::vault::key::{KeyServiceExt, Keys};
+#[cfg(feature = "redis")]
+use crate::vault::redis::RedisBackend;
+use engine::Engine;
 use places::Places;
 
 pub use error::{MissingKey, SetupError};
 pub use key::KeyPlace;
+pub use place::VaultPlace;
+pub use vault::{SetupVault, SetupVaultFuture};
 
 /// The places of a program's vault, key and settings: see [the module](self).
 pub struct Setup {
     places: Places,
     key: KeyPlace,
     registry: Registry,
+    /// What keeps the vault, if it is not in a directory.
+    #[cfg_attr(not(feature = "redis"), allow(dead_code, reason = "it is not opened"))]
+    engine: Option<Engine>,
 }
 
 /// Builds a [`Setup`]; made by [`Setup::builder`].
 #[derive(Default)]
 pub struct SetupBuilder {
-    vault: Option<PathBuf>,
+    vault: Option<VaultPlace>,
     config: Option<PathBuf>,
     key: Option<KeySource>,
     registry: RegistryBuilder,
@@ -71,8 +86,14 @@ pub struct SetupBuilder {
 impl SetupBuilder {
     /// Sets the vault's directory.
     #[must_use]
-    pub fn vault(mut self, directory: impl Into<PathBuf>) -> Self {
-        self.vault = Some(directory.into());
+    pub fn vault(self, directory: impl Into<PathBuf>) -> Self {
+        self.vault_place(VaultPlace::Directory(directory.into()))
+    }
+
+    /// Sets the vault's place.
+    #[must_use]
+    pub fn vault_place(mut self, place: VaultPlace) -> Self {
+        self.vault = Some(place);
         self
     }
 
@@ -124,7 +145,8 @@ impl SetupBuilder {
             named => named,
         };
         let key = KeyPlace::new(named, &places)?;
-        Ok(Setup { places, key, registry })
+        let (places, engine) = places.with_engine(&settings.engine)?;
+        Ok(Setup { places, key, registry, engine })
     }
 }
 
@@ -147,14 +169,21 @@ impl Setup {
         &self.registry
     }
 
-    /// Returns the vault's directory, whether there is a vault in it or not.
-    pub fn vault_directory(&self) -> &Path {
+    /// Returns the vault's place, whether there is a vault or not.
+    pub fn vault_place(&self) -> &VaultPlace {
         &self.places.vault
     }
 
-    /// Returns the vault's directory as it would be if the program and the environment named none.
-    pub fn usual_vault_directory(&self) -> &Path {
+    /// Returns the vault's place as it would be if the program and the environment named none.
+    pub fn usual_vault_place(&self) -> &VaultPlace {
         &self.places.usual_vault
+    }
+
+    /// Returns the path that the names of this host's own files about the vault begin with, such as the list of a gateway's
+    /// clients. For a vault in a directory it is that directory. For one in an engine it is in the state directory; nothing
+    /// makes it before it is needed. As a directory it has the [history](crate::history::History::of).
+    pub fn own_files(&self) -> PathBuf {
+        self.places.own_files()
     }
 
     /// Returns the settings file, whether it exists or not.
@@ -188,12 +217,34 @@ impl Setup {
         Ok(pool.refresher(self.registry.oauth(name, http)?.refresher()))
     }
 
+    /// Returns the engine that keeps the vault; `None` if the vault is in a directory. It connects with its first request. Clones
+    /// are the same backend, and so is that of the vault.
+    ///
+    /// # Errors
+    /// If the command that prints its password fails, or if there are no certificates to check its own with.
+    #[cfg(feature = "redis")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
+    pub async fn engine(&self) -> Result<Option<&RedisBackend>, SetupError> {
+        match &self.engine {
+            Some(engine) => engine.backend().await.map(Some),
+            None => Ok(None),
+        }
+    }
+
     /// Opens the vault, if there is one.
     ///
     /// # Errors
-    /// [`SetupError::MissingKey`], [`SetupError::NotADirectory`], or an error of opening the vault.
-    pub async fn vault(&self) -> Result<Option<FileVault>, SetupError> {
-        let vault = &self.places.vault;
+    /// [`SetupError::MissingKey`], [`SetupError::NotADirectory`], or an error of opening the vault:
+    /// [`VaultError::Unreachable`](crate::vault::VaultError::Unreachable) if its engine is away.
+    pub async fn vault(&self) -> Result<Option<SetupVault>, SetupError> {
+        #[cfg(feature = "redis")]
+        if let Some(engine) = self.engine().await? {
+            return match engine.is_vault().await? {
+                true => Ok(Some(SetupVault::Engine(engine.sealed(&self.vault_key().await?).await?))),
+                false => Ok(None),
+            };
+        }
+        let VaultPlace::Directory(vault) = &self.places.vault else { return Err(SetupError::NoRedis) };
         if !FileVault::is_at(vault) {
             return match vault.exists() && !vault.is_dir() {
                 true => Err(SetupError::NotADirectory(vault.clone())),
@@ -203,19 +254,28 @@ impl Setup {
         let keys = self.vault_key().await?;
         // If another process changes the vault's key later, the new one is loaded from there.
         let builder = FileVault::builder(vault).key_place(self.key.clone());
-        Ok(Some(builder.open_with(&keys).await?))
+        Ok(Some(SetupVault::Directory(builder.open_with(&keys).await?)))
     }
 
     /// Opens the vault. If there is none, makes one, with the existing key or a new one.
     ///
     /// # Errors
     /// The errors of [`vault`](Self::vault), and of [`has_room`](Self::has_room) if a vault must be made.
-    pub async fn vault_or_new(&self) -> Result<FileVault, SetupError> {
+    pub async fn vault_or_new(&self) -> Result<SetupVault, SetupError> {
         if let Some(vault) = self.vault().await? {
             return Ok(vault);
         }
+        #[cfg(feature = "redis")]
+        if let Some(engine) = self.engine().await? {
+            let keys = match self.key.load_keys().await? {
+                Some(keys) => keys,
+                None => Keys::new(self.key.load_or_create().await?),
+            };
+            return Ok(SetupVault::Engine(engine.sealed(&keys).await?));
+        }
+        let VaultPlace::Directory(vault) = &self.places.vault else { return Err(SetupError::NoRedis) };
         self.has_room()?;
-        Ok(FileVault::open_from(&self.places.vault, self.key.clone()).await?)
+        Ok(SetupVault::Directory(FileVault::open_from(vault, self.key.clone()).await?))
     }
 
     /// Loads the keys of an existing vault; never makes one, since a new key would open nothing.
@@ -240,7 +300,7 @@ impl Setup {
     /// [`SetupError::Occupied`] and [`SetupError::KeyInVault`].
     pub fn has_room(&self) -> Result<(), SetupError> {
         if let Some(key) = self.key_in_vault() {
-            let vault = self.places.vault.clone();
+            let vault = self.places.vault.directory().unwrap_or(key).to_owned();
             return Err(SetupError::KeyInVault { key: key.to_owned(), vault });
         }
         self.places.has_room()

@@ -8,8 +8,9 @@ mod file;
 mod future;
 #[cfg(feature = "keyring")]
 mod keyring;
+mod printed;
 mod service;
-#[cfg(feature = "file")]
+#[cfg(any(feature = "file", feature = "redis"))]
 mod signer;
 mod vault_key;
 
@@ -19,9 +20,11 @@ pub(super) use change::{Slot, Slots, replace_now};
 pub(super) use file::load;
 #[cfg(all(test, feature = "file"))]
 pub(super) use file::load_or_create;
+#[cfg(all(feature = "redis", feature = "setup"))]
+pub(crate) use printed::password;
 #[cfg(feature = "file")]
 pub(super) use service::{KeyPlace, Place};
-#[cfg(feature = "file")]
+#[cfg(any(feature = "file", feature = "redis"))]
 pub(super) use signer::Signer;
 
 pub use change::{KeptKey, Keys, Rotation};

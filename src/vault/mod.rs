@@ -82,6 +82,9 @@ mod ext;
 mod fair_lock;
 mod memory;
 mod recent;
+#[cfg(any(feature = "config", feature = "redis"))]
+#[cfg_attr(not(feature = "redis"), allow(dead_code, reason = "only a backend connects"))]
+mod redis_url;
 mod request;
 mod response;
 #[cfg(any(feature = "file", feature = "redis"))]
@@ -121,6 +124,9 @@ pub(crate) use ext::put_again;
 pub use ext::{Vault, VaultExt};
 pub(crate) use ext::{record, replace_as_it_came};
 pub use memory::{MemoryFuture, MemoryVault};
+#[cfg(any(feature = "config", feature = "redis"))]
+#[cfg_attr(docsrs, doc(cfg(any(feature = "config", feature = "redis"))))]
+pub use redis_url::{InvalidRedisUrl, RedisUrl};
 pub use request::VaultRequest;
 pub use response::{
     Begun, FailedRefresh, Listing, RefreshLease, Replaced, Revision, StoredPool, VaultResponse,

@@ -10,6 +10,7 @@ mod children;
 mod host;
 mod nodes;
 mod proxy;
+#[path = "../engine/mod.rs"]
 mod server;
 #[path = "../vault/vault_contract.rs"]
 mod vault_contract;
@@ -21,10 +22,13 @@ mod cut_off;
 mod failover;
 mod forgetting;
 mod hosts;
+mod identity;
 mod leases;
 mod outages;
 mod pools;
 #[cfg(unix)]
 mod processes;
 mod settings;
+#[cfg(feature = "setup")]
+mod setup;
 mod state;

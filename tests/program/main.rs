@@ -63,6 +63,11 @@ mod cli_vault_check;
 mod cli_warnings;
 mod cli_why;
 mod list_watch;
+#[cfg(unix)]
+mod many_hosts;
+#[cfg(unix)]
+#[path = "../engine/mod.rs"]
+mod server;
 mod tui_screen;
 mod tui_sign_in;
 mod tui_terminal;

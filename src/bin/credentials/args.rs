@@ -21,7 +21,11 @@ Examples:
   curl -H @<(credentials headers openai) https://api.openai.com/v1/models
 
 Environment:
-  TOWER_CREDENTIALS_DIR        the vault's directory, like --vault
+  TOWER_CREDENTIALS_DIR        the vault's directory, or the URL of its Redis or Valkey, like --vault
+  TOWER_CREDENTIALS_VAULT_PASSWORD
+                               the password of that Redis or Valkey
+  TOWER_CREDENTIALS_VAULT_SENTINEL_PASSWORD
+                               the password of its Sentinels
   TOWER_CREDENTIALS_CONFIG     the settings file, like --config
   TOWER_CREDENTIALS_VAULT_KEY  the vault's key: 32 bytes in base64
   TOWER_CREDENTIALS_KEY_FILE   the file with the vault's key, like --key-file
@@ -44,7 +48,8 @@ Exit codes:
 
 Files:
   The vault, the key, the settings file and the cache are in the platform's usual places: on Unix in $XDG_DATA_HOME, \
-$XDG_CONFIG_HOME and $XDG_CACHE_HOME, under `tower-credentials`. `credentials vault path` shows them.";
+$XDG_CONFIG_HOME and $XDG_CACHE_HOME, under `tower-credentials`. What this host alone has of a vault in a Redis or Valkey, \
+such as the history and the clients of `serve`, is in $XDG_STATE_HOME. `credentials vault path` shows them.";
 
 /// Keep the accounts, keys and tokens of HTTP APIs in an encrypted vault
 ///

@@ -17,9 +17,10 @@ use tower_credentials::https::HttpsClient;
 use tower_credentials::oauth::{OAuthClient, OAuthHttp};
 use tower_credentials::registry::Registry;
 use tower_credentials::settings::{KeySource, ProviderSettings};
-use tower_credentials::setup::{KeyPlace, Setup, SetupBuilder, SetupError};
+use tower_credentials::setup::{KeyPlace, Setup, SetupBuilder, SetupError, SetupVault};
 use tower_credentials::vault::file::{Check, FileVault};
 use tower_credentials::vault::key::{KeyId, Keys};
+use tower_credentials::vault::redis::RedisBackend;
 use tower_credentials::vault::{MemoryVault, Vault, VaultError};
 use tower_credentials::{
     Credentials, CredentialsLayer, ErrorBody, ErrorBodyLayer, Kind, OAuthTokens, Pool, PoolBuilder,
@@ -46,7 +47,7 @@ pub(crate) type Client = Credentials<ErrorBody<Http>>;
 pub(crate) type Body = Full<Bytes>;
 
 /// A vault, or an empty one in memory if there is none.
-pub(crate) type AnyVault = Either<FileVault, MemoryVault>;
+pub(crate) type AnyVault = Either<SetupVault, MemoryVault>;
 
 /// What commands work with.
 pub(crate) struct Context {
@@ -57,7 +58,7 @@ pub(crate) struct Context {
     pub(crate) keys: KeyPlace,
     pub(crate) registry: Registry,
     /// The vault, once it is open: a key command is asked once.
-    opened: OnceLock<FileVault>,
+    opened: OnceLock<SetupVault>,
     /// Whether this has made the vault.
     made: OnceLock<()>,
 }
@@ -113,12 +114,12 @@ impl Context {
         for from in self.registry.from_environment() {
             output::note(from);
         }
-        let (vault, settings) = (places.vault.display(), places.config.display());
+        let (vault, settings) = (&places.vault, places.config.display());
         tracing::info!(%vault, key = %keys, %settings, "in use");
         #[cfg(unix)]
-        say_owner(&places.vault);
+        say_owner(&places.own);
         // For a vault that does not exist yet, this is an error when it is created.
-        if self.is_key_in_vault() && FileVault::is_at(&places.vault) {
+        if self.is_key_in_vault() && self.has_vault() {
             output::warn(format_args!(
                 "the key file {keys} is in the vault's directory: anyone with a copy of the vault has its key"
             ));
@@ -135,7 +136,7 @@ impl Context {
     }
 
     /// Opens the vault, if there is one.
-    pub(crate) async fn vault(&self) -> Result<Option<FileVault>, Failure> {
+    pub(crate) async fn vault(&self) -> Result<Option<SetupVault>, Failure> {
         if let Some(opened) = self.opened.get() {
             return Ok(Some(opened.clone()));
         }
@@ -151,17 +152,63 @@ impl Context {
 
     /// Records what happens to the accounts from now on, unless the settings say otherwise.
     fn begin_history(&self) {
-        recorder::begin(self.keeps_history().then(|| self.history()));
+        let is_kept = self.keeps_history() && self.own_files().is_ok();
+        recorder::begin(is_kept.then(|| self.history()));
     }
 
     /// Returns the vault's history. There may be none, and no vault.
     pub(crate) fn history(&self) -> History {
-        History::of(&self.places.vault)
+        History::of(&self.places.own)
     }
 
     /// Whether the settings let the history be recorded.
     pub(crate) fn keeps_history(&self) -> bool {
         self.registry.vault_settings().history != Some(false)
+    }
+
+    /// Whether there is a vault. One in an engine must have been opened for that.
+    pub(crate) fn has_vault(&self) -> bool {
+        match self.places.vault.directory() {
+            Some(directory) => FileVault::is_at(directory),
+            None => self.opened.get().is_some(),
+        }
+    }
+
+    /// Returns the vault's place, for a person.
+    pub(crate) fn vault_name(&self) -> String {
+        output::plain(&self.places.vault.to_string())
+    }
+
+    /// Returns the engine that keeps the vault, unless the vault is in a directory.
+    pub(crate) async fn engine(&self) -> Result<Option<&RedisBackend>, Failure> {
+        Ok(self.setup.engine().await?)
+    }
+
+    /// Returns the vault's directory, for a command that is for one alone.
+    pub(crate) fn directory(&self, command: &str, way_out: &str) -> Result<&Path, Failure> {
+        self.places.vault.directory().ok_or_else(|| {
+            let message = format!(
+                "`{command}` is for a vault in a directory, and this one is in {}",
+                self.vault_name()
+            );
+            Failure::usage(message).way_out(way_out)
+        })
+    }
+
+    /// Returns how the names of this host's own files about the vault begin. Their directory is made.
+    pub(crate) fn own_files(&self) -> Result<&Path, Failure> {
+        let own = &self.places.own;
+        self.places.make_own().map_err(|error| {
+            Failure::failed(format!("could not make the directory {}", own.display())).because(error)
+        })?;
+        Ok(own)
+    }
+
+    /// Whether a command prints the password of the engine: it may ask a person.
+    pub(crate) fn asks_for_password(&self) -> bool {
+        let engine = &self.registry.vault_settings().engine;
+        self.places.vault.directory().is_none()
+            && (engine.password_command.is_some() || engine.sentinel_password_command.is_some())
     }
 
     /// Loads the keys of the existing vault.
@@ -197,25 +244,26 @@ impl Context {
     /// Returns the file beside the vault's key in which the key that opens the vault is kept.
     async fn kept_key(&self) -> Option<PathBuf> {
         self.keys.file()?;
-        let looking = Check::new(&self.places.vault).lock_timeout(Duration::ZERO);
+        let looking = Check::new(self.places.vault.directory()?).lock_timeout(Duration::ZERO);
         let report = looking.run().await.ok()?;
         let key = report.key.or_else(|| report.sealed.first().map(|sealed| sealed.key))?;
         self.keys.kept_key(key)
     }
 
-    /// Opens the vault with these keys.
+    /// Opens the vault in its directory with these keys.
     pub(crate) async fn open(&self, keys: &Keys) -> Result<FileVault, Failure> {
-        Ok(FileVault::builder(&self.places.vault).open_with(keys).await?)
+        Ok(FileVault::builder(&self.places.own).open_with(keys).await?)
     }
 
     /// Opens the vault, or creates one with a key for it, and says so.
-    pub(crate) async fn vault_or_new(&self) -> Result<FileVault, Failure> {
+    pub(crate) async fn vault_or_new(&self) -> Result<SetupVault, Failure> {
         if let Some(vault) = self.vault().await? {
             return Ok(vault);
         }
         let vault = self.setup.vault_or_new().await?;
         let _ = self.made.set(());
         self.begin_history();
+        let vault = self.opened.get_or_init(|| vault).clone();
         self.say_created(None);
         Ok(vault)
     }
@@ -231,7 +279,7 @@ impl Context {
         let is_kept = self.keys.can_keep();
         output::say(format_args!(
             "Made the vault {}; its key{id} {} {}",
-            output::path(&self.places.vault),
+            self.vault_name(),
             if is_kept { "is in" } else { "comes from" },
             self.keys
         ));
@@ -254,7 +302,7 @@ impl Context {
             return Ok(vault.check_writable().await?);
         }
         self.check_room()?;
-        for place in [Some(&*self.places.vault), self.keys.file()].into_iter().flatten() {
+        for place in [self.places.vault.directory(), self.keys.file()].into_iter().flatten() {
             can_be_made(place)?;
         }
         Ok(())
@@ -266,7 +314,7 @@ impl Context {
     }
 
     /// Opens the vault, which must exist.
-    pub(crate) async fn vault_with_accounts(&self) -> Result<FileVault, Failure> {
+    pub(crate) async fn vault_with_accounts(&self) -> Result<SetupVault, Failure> {
         self.vault().await?.ok_or_else(|| {
             Failure::not_found("there are no accounts yet").way_out("credentials login PROVIDER")
         })
@@ -364,7 +412,7 @@ fn say_owner(vault: &Path) {
 fn named(global: &Global) -> Result<SetupBuilder, Failure> {
     let mut builder = Setup::builder();
     if let Some(vault) = &global.vault {
-        builder = builder.vault(vault);
+        builder = builder.vault_place(vault.place()?);
     }
     if let Some(config) = &global.config {
         builder = builder.config(config);

@@ -76,6 +76,8 @@ pub(crate) struct Failure {
     /// What the message counts, each on a line.
     items: Vec<String>,
     way_out: Option<String>,
+    /// Whether the vault's engine can't be reached now.
+    is_away: bool,
 }
 
 impl Failure {
@@ -86,6 +88,7 @@ impl Failure {
             causes: Vec::new(),
             items: Vec::new(),
             way_out: None,
+            is_away: false,
         }
     }
 
@@ -128,6 +131,11 @@ impl Failure {
     /// What a person can do about it.
     pub(crate) fn help(&self) -> Option<&str> {
         self.way_out.as_deref()
+    }
+
+    /// Whether the vault's engine can't be reached now, so that it may help to wait.
+    pub(crate) fn is_away(&self) -> bool {
+        self.is_away
     }
 
     pub(crate) fn is_signal(&self) -> bool {
@@ -176,7 +184,16 @@ impl From<VaultError> for Failure {
             | VaultError::InvalidSecret { .. } => Exit::Usage,
             _ => Exit::Vault,
         };
-        Self::of(exit, &error)
+        let failure = Self::of(exit, &error);
+        match error {
+            VaultError::Unreachable(_) => Self { is_away: true, ..failure }.way_out(
+                "start the engine, or see why this host does not reach it; `credentials vault path` shows its URL",
+            ),
+            VaultError::Layer(_) if failure.message.contains("password; set") => failure.way_out(
+                "set TOWER_CREDENTIALS_VAULT_PASSWORD, or vault.password_command in the settings; the name is in the URL",
+            ),
+            _ => failure,
+        }
     }
 }
 
@@ -185,7 +202,13 @@ impl From<SetupError> for Failure {
         match error {
             SetupError::Settings(error) => error.into(),
             SetupError::Vault(error) => error.into(),
-            SetupError::TwoVaults { .. } => Self::usage(error.to_string()),
+            SetupError::TwoVaults { .. }
+            | SetupError::InvalidUrl { .. }
+            | SetupError::TwoPasswords { .. } => Self::usage(error.to_string()),
+            SetupError::NoRedis => {
+                Self::usage("the vault is in a Redis or Valkey, and this program was built without the feature `redis`")
+                    .way_out("cargo install tower-credentials --features cli,redis")
+            }
             SetupError::NoHome(reason) => {
                 Self::failed("could not find the home directory").because(reason).way_out("set HOME")
             }

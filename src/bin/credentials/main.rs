@@ -5,7 +5,7 @@
 //! - `args`: the command line. `tui`: the screen. `commands`: a file for each other command. `gateway`: what `exec` and
 //!   `serve` run.
 //! - `account`: which account is meant, and its state. `context`: the vault, the settings and the HTTP client.
-//!   `keys`: where the vault's key is.
+//!   `keys`: where the vault's key is. `engine`: how the engine of a vault of many hosts is.
 //! - `running`: whether a gateway runs. `ending`: what the program waits for before it ends. `recorder`: what it records in the history. `prompt`: questions to a person. `files`: files for the
 //!   owner alone.
 //! - `options`: what several commands take. `table`, `log` and `output`: what a person sees.
@@ -20,6 +20,7 @@ mod args;
 mod commands;
 mod context;
 mod ending;
+mod engine;
 mod failure;
 mod files;
 #[cfg(feature = "serve")]

@@ -1,9 +1,12 @@
 //! The options and arguments that several commands have.
 
+use std::ffi::OsString;
+use std::fmt;
 use std::path::PathBuf;
 
 use clap::{ArgAction, Args, ValueHint};
 use tower_credentials::CredentialId;
+use tower_credentials::setup::VaultPlace;
 
 use crate::failure::Failure;
 use crate::output::Color;
@@ -13,9 +16,9 @@ use crate::shell::option;
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Global options")]
 pub(crate) struct Global {
-    /// The vault's directory
-    #[arg(long, global = true, value_name = "DIR", value_hint = ValueHint::DirPath)]
-    pub(crate) vault: Option<PathBuf>,
+    /// The vault's directory, or the URL of a Redis or Valkey that keeps it
+    #[arg(long, global = true, value_name = "DIR|URL", value_hint = ValueHint::DirPath)]
+    pub(crate) vault: Option<VaultFlag>,
     /// The settings file
     #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) config: Option<PathBuf>,
@@ -47,12 +50,50 @@ impl Global {
     /// Returns the flags that say which vault, key and settings are meant, for a command that a person is told to run.
     pub(crate) fn places(&self) -> String {
         let Self { vault, config, key_file, key_command, keyring, .. } = self;
-        let paths = [("--vault", vault), ("--config", config), ("--key-file", key_file)];
+        let vault = vault.as_ref().and_then(|vault| vault.place().ok());
+        let mut flags: Vec<_> = vault.map(|place| option("--vault", place)).into_iter().collect();
+        let paths = [("--config", config), ("--key-file", key_file)];
         let paths = paths.into_iter().filter_map(|(flag, path)| Some((flag, path.as_ref()?)));
-        let mut flags: Vec<_> = paths.map(|(flag, path)| option(flag, path.display())).collect();
+        flags.extend(paths.map(|(flag, path)| option(flag, path.display())));
         flags.extend(key_command.as_ref().map(|command| option("--key-command", command)));
         flags.extend(keyring.then(|| "--keyring".to_owned()));
         flags.join(" ")
+    }
+}
+
+/// The value of `--vault`. A password may have been typed in it, so it is not shown.
+#[derive(Clone)]
+pub(crate) struct VaultFlag(OsString);
+
+impl VaultFlag {
+    /// Returns the place that it names. A password is refused: the shell's history has it, and other users can see it.
+    pub(crate) fn place(&self) -> Result<VaultPlace, Failure> {
+        let place = VaultPlace::parse(&self.0)
+            .map_err(|error| Failure::usage(format!("--vault: {error}")).way_out(WITHOUT_PASSWORD))?;
+        match place.engine().is_some_and(|url| url.has_password()) {
+            true => Err(Failure::usage(
+                "--vault has a password in it: other users can see it, and the shell's history has it",
+            )
+            .way_out(WITHOUT_PASSWORD)),
+            false => Ok(place),
+        }
+    }
+}
+
+/// How an engine's password is given.
+const WITHOUT_PASSWORD: &str = "--vault rediss://NAME@HOST, and the password in the variable TOWER_CREDENTIALS_VAULT_PASSWORD \
+                                (of Sentinels: TOWER_CREDENTIALS_VAULT_SENTINEL_PASSWORD), or by vault.password_command in the \
+                                settings; or the whole URL in the variable TOWER_CREDENTIALS_DIR";
+
+impl From<OsString> for VaultFlag {
+    fn from(text: OsString) -> Self {
+        Self(text)
+    }
+}
+
+impl fmt::Debug for VaultFlag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("VaultFlag")
     }
 }
 

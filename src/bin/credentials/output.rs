@@ -148,7 +148,7 @@ pub(crate) fn way_out(text: impl Display) {
 }
 
 /// What to try, about the same vault as this run. It is shown on lines below the problem.
-#[derive(Serialize)]
+#[derive(Clone, Serialize)]
 pub(crate) struct WayOut {
     /// A command alone, so that it can be typed as it is, or what to do in words.
     #[serde(rename = "try")]

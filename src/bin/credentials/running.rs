@@ -40,7 +40,7 @@ pub(crate) struct Running {
     serves: String,
     /// `None` if the system gives out no lock, so that nobody notices.
     _lock: Option<File>,
-    /// Whether there is a vault.
+    /// Whether there is a vault. One in an engine is asked for by who waits for it.
     has_vault: bool,
 }
 
@@ -51,9 +51,14 @@ impl Running {
         let names = providers.iter().filter_map(|name| context.pool_key(name, None).ok());
         let names: Vec<_> = names.map(|key| key.provider().to_owned()).collect();
         let serves = if providers.is_empty() { ALL.to_owned() } else { names.join(" ") };
-        let vault = context.places.vault.clone();
+        let vault = context.places.own.clone();
         let mut running = Self { vault, serves, _lock: None, has_vault: false };
-        running.notice();
+        if context.places.vault.directory().is_some() {
+            running.notice();
+        } else if context.own_files().is_ok() {
+            running.has_vault = true;
+            running._lock = running.lock().ok();
+        }
         running
     }
 
@@ -101,14 +106,14 @@ pub(crate) struct Before(Option<BTreeSet<PoolKey>>);
 impl Before {
     pub(crate) async fn of(context: &Context, vault: &impl Vault) -> Result<Self, Failure> {
         // A gateway that is older than the vault may notice that at any moment.
-        let may_run = context.has_made_vault() || is_noticed(&context.places.vault);
+        let may_run = context.has_made_vault() || is_noticed(&context.places.own);
         Ok(Self(if may_run { Some(pools(vault).await?) } else { None }))
     }
 
     /// Says which pools the gateway does not serve yet, since they have their first account now.
     pub(crate) async fn tell(self, context: &Context, vault: &impl Vault) -> Result<(), Failure> {
-        let Some(before) = self.0.filter(|_| is_noticed(&context.places.vault)) else { return Ok(()) };
-        let served = fs::read_to_string(noticed_by(&context.places.vault)).unwrap_or_default();
+        let Some(before) = self.0.filter(|_| is_noticed(&context.places.own)) else { return Ok(()) };
+        let served = fs::read_to_string(noticed_by(&context.places.own)).unwrap_or_default();
         let served: Vec<_> = served.split_whitespace().collect();
         let is_served = |pool: &&PoolKey| {
             served.is_empty() || served.iter().any(|name| [ALL, pool.provider()].contains(name))

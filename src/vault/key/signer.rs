@@ -20,6 +20,10 @@ impl Signer {
     }
 
     /// Returns the id of the vault's key.
+    #[cfg_attr(
+        not(feature = "file"),
+        allow(dead_code, reason = "only a directory's identity names its signers")
+    )]
     pub(in crate::vault) fn id(&self) -> KeyId {
         self.id
     }
@@ -29,6 +33,10 @@ impl Signer {
         leaving_no_copy(|| self.mac(fields).finalize().into_bytes().into())
     }
 
+    #[cfg_attr(
+        not(feature = "file"),
+        allow(dead_code, reason = "only a directory's identity is signed")
+    )]
     /// Whether [`sign`](Self::sign) made this signature for the same fields; in constant time.
     pub(in crate::vault) fn is_signed(&self, fields: &[impl AsRef<[u8]>], signature: &[u8]) -> bool {
         leaving_no_copy(|| self.mac(fields).verify_slice(signature).is_ok())

@@ -86,7 +86,7 @@ impl VaultKey {
     }
 
     /// Derives a key for another purpose, which does not reveal this one (HKDF with SHA-256, RFC 5869).
-    #[cfg(feature = "file")]
+    #[cfg(any(feature = "file", feature = "redis"))]
     pub(super) fn derive(&self, purpose: &[u8]) -> Self {
         let mut derived = Self::unset();
         leaving_no_copy(|| {

@@ -120,8 +120,11 @@ impl Connection {
         if let Some(user) = &login.user {
             info = info.set_username(user);
         }
-        if let Some(password) = &login.password {
-            info = info.set_password(password.expose());
+        match (&login.password, &login.user) {
+            (Some(password), _) => info = info.set_password(password.expose()),
+            // Without a password nothing would log in, and the commands would be those of the user `default`.
+            (None, Some(_)) => info = info.set_password(""),
+            (None, None) => {}
         }
         let config = AsyncConnectionConfig::new().set_response_timeout(Some(answered_within));
         let (commands, driver) = MultiplexedConnection::new_with_config(&info, stream, config).await?;

@@ -52,10 +52,14 @@ impl Inner {
         while pool.changed.receiver_count() > 0 {
             let began = Instant::now();
             // What is wrong with the engine itself is logged once for each outage, by its node.
-            if let Err(error @ VaultError::Layer(_)) = self.read_as_it_grows(pool).await
+            if let Err(error) = self.read_as_it_grows(pool).await
                 && failures == 0
             {
-                tracing::warn!(target: "tower_credentials", pool = %pool.key, %error, "could not follow a pool");
+                if let VaultError::Layer(_) = error {
+                    tracing::warn!(target: "tower_credentials", pool = %pool.key, %error, "could not follow a pool");
+                }
+                // Who watches must notice that nobody tells them of changes now.
+                pool.changed.send_replace(());
             }
             failures = if began.elapsed() > BLOCK { 0 } else { failures + 1u32 };
             let most = PAUSE.0.saturating_mul(1 << failures.min(10)).min(PAUSE.1);

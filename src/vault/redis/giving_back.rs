@@ -54,6 +54,8 @@ impl Inner {
             (known_epoch, lost)
         };
         let Some(epoch) = epoch.filter(|_| !lost.is_empty()) else { return Ok(false) };
+        // Before any record: a host that starts now must open what it finds.
+        self.give_identity_back().await?;
         self.list_pool(&pool.key).await?;
         let mut given = 0;
         for some in lost.chunks(AT_A_TIME) {

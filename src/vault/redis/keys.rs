@@ -65,6 +65,11 @@ pub(super) fn pools(prefix: &str) -> String {
     format!("{prefix}:pools")
 }
 
+/// Returns the key of the vault's identity.
+pub(super) fn identity(prefix: &str) -> String {
+    format!("{prefix}:vault")
+}
+
 /// Escapes whatever is not a letter, a digit, `-`, `_` or `.`, as in a URL, so that no name can end a hash tag.
 pub(super) fn escaped(name: &str) -> String {
     encoded(name, |byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))

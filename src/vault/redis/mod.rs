@@ -1,22 +1,20 @@
 //! The vault of many hosts, in Redis or Valkey.
 //!
-//! A [`RedisBackend`] keeps sealed secrets, so it goes under a [`SealLayer`](super::seal::SealLayer): the engine never sees a
-//! secret, and neither does who can read its memory, its files or its network. All hosts need the same vault key.
+//! A [`RedisBackend`] keeps sealed secrets: the engine never sees a secret, and neither does who can read its memory, its files
+//! or its network. [`RedisBackend::sealed`] opens the vault with its key, which all hosts need, and makes it the first time.
 //!
 //! ```no_run
 //! use tower_credentials::PoolKey;
 //! use tower_credentials::vault::VaultExt;
-//! use tower_credentials::vault::key::VaultKey;
+//! use tower_credentials::vault::key::Keys;
 //! use tower_credentials::vault::redis::RedisBackend;
-//! use tower_credentials::vault::seal::SealLayer;
-//! use tower_layer::Layer;
 //!
-//! # async fn run(key: VaultKey) -> Result<(), tower_credentials::vault::VaultError> {
+//! # async fn run(keys: Keys) -> Result<(), tower_credentials::vault::VaultError> {
 //! let backend = RedisBackend::builder("rediss://vault:password@redis.example.com").open().await?;
 //! for finding in backend.findings() {
 //!     eprintln!("{finding}");
 //! }
-//! let vault = SealLayer::new(&key).layer(backend);
+//! let vault = backend.sealed(&keys).await?;
 //! let pool = vault.load_pool(PoolKey::new("example")).await?;
 //! # Ok(())
 //! # }
@@ -32,8 +30,9 @@
 //! | `redis://host,host2?cluster=true` | a cluster, of which these are some nodes |
 //!
 //! A name and a password stand before the host, as in `redis://name:password@host`; the Sentinels' own in
-//! `?sentinel_username=…&sentinel_password=…`. What is not a letter or a digit is percent-encoded (RFC 3986, section 2.1). No
-//! message, log or `Debug` output shows a password.
+//! `?sentinel_username=…&sentinel_password=…`. [`password`](RedisBackendBuilder::password) sets one that is kept elsewhere.
+//! `?prefix=…` sets what the names of all keys begin with, as [`prefix`](RedisBackendBuilder::prefix) does. What is not a letter
+//! or a digit is percent-encoded (RFC 3986, section 2.1). No message, log or `Debug` output shows a name or a password.
 //!
 //! # Keys
 //!
@@ -53,7 +52,7 @@
 //! | `epoch` | string | changes if the pool is restored from a backup on purpose |
 //! | `lease:ID` | string | who refreshes a credential; lapses by itself |
 //!
-//! `PREFIX:pools` lists the pools, and `PREFIX:{client:NAME}:lease` is a client's lease. `specs/fleet.md` in the crate's
+//! `PREFIX:vault` says which key seals the vault, `PREFIX:pools` lists the pools, and `PREFIX:{client:NAME}:lease` is a client's lease. `specs/fleet.md` in the crate's
 //! repository has the scripts and protocols, so that another implementation can join.
 //!
 //! # What is promised
@@ -117,6 +116,7 @@ mod findings;
 mod following;
 mod giving_back;
 mod giving_standings;
+mod identity;
 mod keys;
 mod lease;
 mod node;
@@ -132,7 +132,6 @@ mod settings;
 mod snapshots;
 mod state;
 mod stored;
-mod url;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -140,21 +139,23 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use super::VaultError;
 use super::fair_lock::FairLock;
+use super::redis_url as url;
 use crate::credential::PoolKey;
 use dial::Dialer;
 use durable::Durable;
 use engine::Engine;
+use identity::Identity;
 use keys::Keys;
 use lease::Leased;
 use pool::Pool;
 use settings::Settings;
 use url::Target;
 
+pub use super::redis_url::{InvalidRedisUrl, RedisUrl};
 pub use findings::Finding;
 pub use service::RedisFuture;
 pub use settings::RedisBackendBuilder;
 pub use state::{EngineState, ReplicaState};
-pub use url::InvalidRedisUrl;
 
 /// A backend that keeps sealed secrets in Redis or Valkey; see [the module](self).
 ///
@@ -165,7 +166,12 @@ pub struct RedisBackend(Arc<Inner>);
 impl RedisBackend {
     /// Returns a builder for the engine at [this URL](self#urls).
     pub fn builder(url: impl Into<String>) -> RedisBackendBuilder {
-        RedisBackendBuilder::new(url.into())
+        RedisBackendBuilder::new(url.into().parse())
+    }
+
+    /// Returns a builder for the engine at a URL that was parsed before.
+    pub fn at(url: RedisUrl) -> RedisBackendBuilder {
+        RedisBackendBuilder::new(Ok(url))
     }
 
     /// Returns what a person should know of the engine's settings, as they were when the backend was
@@ -200,6 +206,23 @@ impl RedisBackend {
         self.0.check(fix).await
     }
 
+    /// Returns the pools that were ever put into, in order. One of them may have no account any more.
+    ///
+    /// # Errors
+    /// [`VaultError::Unreachable`] if the engine is away, and other errors if it refuses.
+    pub async fn pools(&self) -> Result<Vec<PoolKey>, VaultError> {
+        self.0.all_pools().await
+    }
+
+    /// Checks that the engine takes changes now.
+    #[cfg(feature = "setup")]
+    pub(crate) async fn check_writable(&self) -> Result<(), VaultError> {
+        match self.examine().await?.into_iter().find(|finding| *finding == Finding::ReadOnly) {
+            Some(read_only) => Err(VaultError::Unreachable(read_only.to_string().into())),
+            None => Ok(()),
+        }
+    }
+
     /// Says that the engine was restored from a backup on purpose. No host then gives it back what it knew before. Call this
     /// before hosts use the engine again.
     ///
@@ -232,6 +255,8 @@ struct Inner {
     /// The leases that this process holds: their keys and tokens.
     held: Mutex<HashMap<String, String>>,
     findings: OnceLock<Vec<Finding>>,
+    /// The identity of the vault, once it is open.
+    identity: OnceLock<Identity>,
 }
 
 impl Inner {
@@ -247,6 +272,7 @@ impl Inner {
             lines: FairLock::new(),
             held: Mutex::default(),
             findings: OnceLock::new(),
+            identity: OnceLock::new(),
         }
     }
 

@@ -83,6 +83,7 @@ scripts! {
     GIVE_STANDINGS = "pool", "batches", "give_standings";
     LOOK = "pool", "look";
     INDEX_LABELS = "pool", "index_labels";
+    IDENTIFY = "identify";
     CLAIM = "claim";
     RENEW = "renew";
     RELEASE = "release";

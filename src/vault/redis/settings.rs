@@ -7,12 +7,16 @@ use std::time::Duration;
 
 use super::dial::Dialer;
 use super::durable::CONFIRMED_WITHIN;
-use super::url::{InvalidRedisUrl, Target, Topology};
-use super::{Inner, RedisBackend, keys};
+use super::url::{InvalidRedisUrl, RedisUrl, Topology};
+use super::{Finding, Inner, RedisBackend, keys};
 use crate::clock::Clock;
+use crate::secret::SecretString;
 use crate::vault::VaultError;
 
-/// How long things take, and this host's clock.
+/// What the names of all keys begin with by default.
+const PREFIX: &str = "tower-credentials";
+
+/// How long things take, what is refused, and this host's clock.
 #[derive(Clone, Debug)]
 pub(super) struct Settings {
     /// A command.
@@ -24,6 +28,8 @@ pub(super) struct Settings {
     /// How long a holder that was cut off has to store a new secret.
     pub(super) grace: Duration,
     pub(super) clock: Clock,
+    /// Whether an engine that may lose a secret is refused.
+    pub(super) require_durable: bool,
 }
 
 impl Settings {
@@ -38,37 +44,52 @@ impl Settings {
 #[derive(Clone)]
 #[must_use = "a builder does nothing until it is opened"]
 pub struct RedisBackendBuilder {
-    url: String,
-    prefix: String,
+    url: Result<RedisUrl, InvalidRedisUrl>,
+    prefix: Option<String>,
+    password: Option<SecretString>,
+    sentinel_password: Option<SecretString>,
     cluster: bool,
-    require_durable: bool,
     roots: Option<Vec<u8>>,
     settings: Settings,
 }
 
 impl RedisBackendBuilder {
-    pub(super) fn new(url: String) -> Self {
+    pub(super) fn new(url: Result<RedisUrl, InvalidRedisUrl>) -> Self {
         let settings = Settings {
             command: Duration::from_millis(250),
             lease: Duration::from_secs(10),
             present_within: Duration::from_secs(30),
             grace: Duration::from_secs(5),
             clock: Clock::system(),
+            require_durable: false,
         };
         Self {
             url,
-            prefix: "tower-credentials".to_owned(),
+            prefix: None,
+            password: None,
+            sentinel_password: None,
             cluster: false,
-            require_durable: false,
             roots: None,
             settings,
         }
     }
 
-    /// Sets what the names of all keys begin with. Vaults with different prefixes share nothing. Defaults to
-    /// `tower-credentials`.
+    /// Sets what the names of all keys begin with, instead of the URL's `?prefix=…`. Vaults with different prefixes share
+    /// nothing. Defaults to `tower-credentials`.
     pub fn prefix(mut self, prefix: impl Into<String>) -> Self {
-        self.prefix = prefix.into();
+        self.prefix = Some(prefix.into());
+        self
+    }
+
+    /// Sets the password, instead of the URL's.
+    pub fn password(mut self, password: SecretString) -> Self {
+        self.password = Some(password);
+        self
+    }
+
+    /// Sets the Sentinels' own password, instead of the URL's.
+    pub fn sentinel_password(mut self, password: SecretString) -> Self {
+        self.sentinel_password = Some(password);
         self
     }
 
@@ -78,10 +99,10 @@ impl RedisBackendBuilder {
         self
     }
 
-    /// Refuses an engine that may lose a secret which it has stored: see [`Finding::loses_secrets`](super::Finding::loses_secrets).
-    /// Defaults to `false`.
+    /// Sets whether [`open`](Self::open) and [`RedisBackend::sealed`] refuse an engine that may lose a secret which it has stored:
+    /// see [`Finding::loses_secrets`]. Defaults to `false`.
     pub fn require_durable(mut self, is_required: bool) -> Self {
-        self.require_durable = is_required;
+        self.settings.require_durable = is_required;
         self
     }
 
@@ -132,7 +153,10 @@ impl RedisBackendBuilder {
     /// certificates to check the engine's with.
     pub fn build(self) -> Result<RedisBackend, VaultError> {
         let invalid = |error: InvalidRedisUrl| VaultError::Layer(error.into());
-        let mut target = Target::parse(&self.url).map_err(invalid)?;
+        let mut target = Arc::unwrap_or_clone(self.url.map_err(invalid)?.0);
+        target.prefix = self.prefix.or(target.prefix);
+        target.login.password = self.password.or(target.login.password);
+        target.sentinel_login.password = self.sentinel_password.or(target.sentinel_login.password);
         if self.cluster
             && let Topology::Alone(address) = &target.topology
         {
@@ -143,12 +167,8 @@ impl RedisBackendBuilder {
             true => Dialer::with_tls(self.roots.as_deref()).map_err(no_certificates)?,
             false => Dialer::plain(),
         };
-        Ok(RedisBackend(Arc::new(Inner::new(
-            target,
-            dialer,
-            keys::escaped(&self.prefix),
-            self.settings,
-        ))))
+        let prefix = keys::escaped(target.prefix.as_deref().unwrap_or(PREFIX));
+        Ok(RedisBackend(Arc::new(Inner::new(target, dialer, prefix, self.settings))))
     }
 
     /// Returns the backend, connected, with its [findings](RedisBackend::findings).
@@ -158,18 +178,23 @@ impl RedisBackendBuilder {
     /// without its engine uses `build`. If [`require_durable`](Self::require_durable) is set, a [`VaultError::Layer`] that
     /// says which setting may lose a secret.
     pub async fn open(self) -> Result<RedisBackend, VaultError> {
-        let require_durable = self.require_durable;
         let backend = self.build()?;
-        let findings = backend.0.examine().await?;
-        if require_durable {
-            let words: Vec<_> =
-                findings.iter().filter(|one| one.loses_secrets()).map(ToString::to_string).collect();
-            if !words.is_empty() {
-                return Err(VaultError::Layer(words.join("; ").into()));
-            }
-        }
-        let _ = backend.0.findings.set(findings);
+        backend.0.examine_first().await?;
         Ok(backend)
+    }
+}
+
+impl Inner {
+    /// Keeps the engine's findings. Fails if one is not accepted.
+    pub(super) async fn examine_first(&self) -> Result<(), VaultError> {
+        let findings = self.examine().await?;
+        let is_refused = |one: &&Finding| self.settings.require_durable && one.loses_secrets();
+        let words: Vec<_> = findings.iter().filter(is_refused).map(ToString::to_string).collect();
+        if !words.is_empty() {
+            return Err(VaultError::Layer(words.join("; ").into()));
+        }
+        let _ = self.findings.set(findings);
+        Ok(())
     }
 }
 
@@ -183,7 +208,6 @@ impl fmt::Debug for RedisBackendBuilder {
         f.debug_struct("RedisBackendBuilder")
             .field("prefix", &self.prefix)
             .field("cluster", &self.cluster)
-            .field("require_durable", &self.require_durable)
             .field("settings", &self.settings)
             .finish_non_exhaustive()
     }

@@ -109,7 +109,7 @@ fn field(text: &str, name: &str) -> Option<serde_json::Value> {
 /// Reports that a stored record can't be read.
 pub(super) fn damage(id: CredentialId, text: &str) -> Damage {
     let kind: Option<Kind> = field(text, "kind").and_then(|kind| serde_json::from_value(kind).ok());
-    let reason = "the engine's record can't be read: update this program if a newer one has written it, or remove \
-                  the account and sign in again";
+    let reason = "the engine's record can't be read; update this program if a newer one has written it, or remove \
+                  the credential and sign in again";
     Damage::new(id.to_string(), reason).of(id, kind)
 }

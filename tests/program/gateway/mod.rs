@@ -11,7 +11,7 @@ mod exec;
 mod explained;
 mod forwarding;
 mod idle;
-mod process;
+pub(crate) mod process;
 mod proxy;
 mod reloading;
 mod responses;

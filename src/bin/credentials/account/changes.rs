@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 use tower_credentials::PoolKey;
-use tower_credentials::vault::file::FileVault;
 use tower_credentials::vault::{Revision, VaultExt};
 
 use crate::context::Context;
@@ -64,16 +63,21 @@ struct Marks {
     settings: Mark,
     /// The directories in which new accounts and new pools make files, as the vault's format has it.
     directories: [Mark; 2],
+    /// The pools of a vault in an engine; `None` if it is away, or there is none.
+    pools: Option<Vec<PoolKey>>,
     /// The revisions of the known pools.
     revisions: Vec<(PoolKey, Option<Revision>)>,
 }
 
 impl Marks {
     async fn of(context: &Context, pools: Vec<PoolKey>) -> Self {
-        let place = &context.places.vault;
-        let directories = ["records", "pools"].map(|name| Mark::of(&place.join(name)));
+        let directories = ["records", "pools"].map(|name| Mark::of(&context.places.own.join(name)));
+        let there = match context.engine().await {
+            Ok(Some(engine)) => engine.pools().await.ok(),
+            _ => None,
+        };
         let mut revisions = Vec::new();
-        if FileVault::is_at(place)
+        if (context.has_vault() || there.is_some())
             && let Ok(Some(vault)) = context.vault().await
         {
             for pool in pools {
@@ -81,6 +85,6 @@ impl Marks {
                 revisions.push((pool, revision));
             }
         }
-        Self { settings: Mark::of(&context.places.config), directories, revisions }
+        Self { settings: Mark::of(&context.places.config), directories, pools: there, revisions }
     }
 }

@@ -19,7 +19,7 @@ mod way_out;
 mod why;
 
 pub(crate) use changes::{Changes, LOOK_EVERY};
-pub(crate) use damage::{damage_way_out, id_of, warn_of_damage, with_removal};
+pub(crate) use damage::{damage_way_out, id_of, warn_of_damage, what_is_wrong, with_removal};
 pub(crate) use json::Identity;
 pub(crate) use left_out::{
     Choice, LeftOut, tell as tell_left_out, tell_of as tell_left_out_of,

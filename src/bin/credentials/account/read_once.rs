@@ -9,7 +9,9 @@ use pin_project_lite::pin_project;
 use tower::Service;
 use tower::util::Either;
 use tower_credentials::vault::file::Loaded;
-use tower_credentials::vault::{Listing, StoredPool, Vault, VaultError, VaultRequest, VaultResponse};
+use tower_credentials::vault::{
+    Listing, StoredPool, Vault, VaultError, VaultExt, VaultRequest, VaultResponse,
+};
 use tower_credentials::{BoxError, PoolKey};
 
 use crate::context::AnyVault;
@@ -31,10 +33,13 @@ struct Read {
 /// Reads the whole vault, for a command about all accounts.
 pub(crate) async fn read_all(vault: AnyVault) -> Result<ReadOnce<AnyVault>, VaultError> {
     let read = match &vault {
-        Either::Left(files) => {
-            let Loaded { listing, pools, .. } = files.load_all().await?;
-            Read { listing: Some(listing), pools }
-        }
+        Either::Left(vault) => match vault.files() {
+            Some(files) => {
+                let Loaded { listing, pools, .. } = files.load_all().await?;
+                Read { listing: Some(listing), pools }
+            }
+            None => Read { listing: Some(vault.list().await?), pools: BTreeMap::new() },
+        },
         Either::Right(_) => Read::default(),
     };
     Ok(ReadOnce { vault, read: Arc::new(Mutex::new(read)) })

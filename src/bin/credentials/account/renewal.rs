@@ -36,7 +36,9 @@ impl fmt::Display for LastRenewal {
 /// Returns the last renewal of each account for which it has stored nothing. Empty if the vault can't be looked through
 /// now.
 pub(crate) async fn last_renewals(context: &Context) -> HashMap<CredentialId, LastRenewal> {
-    let looking = Check::new(&context.places.vault).lock_timeout(Duration::ZERO);
+    // An engine does not tell.
+    let Some(directory) = context.places.vault.directory() else { return HashMap::new() };
+    let looking = Check::new(directory).lock_timeout(Duration::ZERO);
     let ended = |refresh: UnfinishedRefresh| {
         (refresh.id, refresh.failure.map_or(LastRenewal::CutOff, LastRenewal::Failed))
     };

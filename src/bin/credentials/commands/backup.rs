@@ -46,7 +46,7 @@ const LEAST: usize = 8;
 impl Backup {
     pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
         let vault = context.vault_with_accounts().await?;
-        files::is_elsewhere(&self.file, &context.places.vault, "is backed up", "FILE")?;
+        files::is_elsewhere(&self.file, &context.places.own, "is backed up", "FILE")?;
         if self.file.exists() && !self.force {
             return Err(Failure::failed(format!("{} is there already", self.file.display()))
                 .way_out("choose another name, or add --force to overwrite it"));

@@ -70,7 +70,7 @@ struct Remove {
 
 impl Client {
     pub(crate) fn run(self, context: &Context) -> Result<Exit, Failure> {
-        let file = ClientsFile::of(&context.places.vault);
+        let file = ClientsFile::of(context.own_files()?);
         match self.action {
             Action::Add(add) => add.run(context, &file),
             Action::List(list) => list.run(&file),

@@ -68,9 +68,13 @@ impl Complete {
     }
 }
 
-/// Lists the accounts of the vault, if its key is in a file or a variable: a keyring or a command may ask a person.
+/// Lists the accounts of the vault, if its key is in a file or a variable, and no command prints a password: a keyring or a command
+/// may ask a person.
 async fn accounts(context: &Context) -> Vec<tower_credentials::Metadata> {
     if !matches!(context.keys.source(), KeySource::File(_) | KeySource::Variable) {
+        return Vec::new();
+    }
+    if context.asks_for_password() {
         return Vec::new();
     }
     match context.vault().await {

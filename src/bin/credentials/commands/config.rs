@@ -13,7 +13,6 @@ use serde::Serialize;
 use tower_credentials::OAuthTokens;
 use tower_credentials::oauth::{FlowKind, OAuthConfig};
 use tower_credentials::registry::Registry;
-use tower_credentials::vault::file::FileVault;
 
 use crate::account::setting;
 use crate::context::Context;
@@ -148,7 +147,7 @@ impl Check {
             context.pool_key(&route.provider, route.namespace.as_deref())?;
         }
         let is_key_in_vault = context.is_key_in_vault();
-        if is_key_in_vault && !FileVault::is_at(&context.places.vault) {
+        if is_key_in_vault && !context.has_vault() {
             // No vault could be created.
             context.check_room()?;
         }
@@ -330,7 +329,7 @@ impl Show {
         output::say(format_args!(
             "settings: {}\nvault:    {}\nkey:      {keys}\n",
             places.config.display(),
-            places.vault.display()
+            context.vault_name()
         ));
         // A provider that was asked for is shown with all that it has.
         let more = match (&self.provider, &*shown) {

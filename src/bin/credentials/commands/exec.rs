@@ -10,6 +10,7 @@ use std::sync::Arc;
 use clap::Args;
 use tokio::process::{Child, Command};
 use tower_credentials::SecretString;
+use tower_credentials::setup::VaultPlace;
 
 use super::proxy::TunnelOptions;
 use super::serve::SendingOptions;
@@ -169,6 +170,17 @@ fn without_secrets(context: &Context, command: &mut Command) {
         if is_ours.is_some_and(|rest| !PLACES.contains(&rest)) {
             command.env_remove(&name);
         }
+    }
+    const PLACE: &str = "TOWER_CREDENTIALS_DIR";
+    match std::env::var_os(PLACE).map(VaultPlace::parse) {
+        Some(Ok(VaultPlace::Engine(url))) if url.has_password() => {
+            command.env(PLACE, url.to_string());
+        }
+        // It may have a password in it, too.
+        Some(Err(_)) => {
+            command.env_remove(PLACE);
+        }
+        _ => {}
     }
     for provider in context.registry.names() {
         // That of a gateway around this one stays: it goes with an address that stays, too.

@@ -8,7 +8,6 @@ use clap::Args;
 use serde_json::Value;
 use tower_credentials::events::EventKind;
 use tower_credentials::history::Entry;
-use tower_credentials::vault::file::FileVault;
 use tower_credentials::{CredentialId, PoolKey, Timestamp};
 
 use crate::account;
@@ -45,7 +44,6 @@ pub(crate) struct History {
 
 impl History {
     pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
-        let directory = &context.places.vault;
         let history = context.history();
         let all = history.read().await?;
         let mut selected = Selected::new(context, &self, &all);
@@ -66,8 +64,8 @@ impl History {
         }
         if is_empty && !self.json {
             output::say(match &self.account {
-                _ if !FileVault::is_at(directory) => {
-                    format!("There is no vault in {} yet", output::path(directory))
+                _ if context.places.vault.directory().is_some() && !context.has_vault() => {
+                    format!("There is no vault in {} yet", context.vault_name())
                 }
                 _ if !context.keeps_history() => {
                     format!(

@@ -4,7 +4,6 @@ mod watch;
 
 use clap::Args;
 use tower_credentials::PoolKey;
-use tower_credentials::vault::file::FileVault;
 use tower_credentials::vault::{Vault, VaultExt};
 
 use crate::account::{self, Account};
@@ -73,10 +72,9 @@ impl List {
                 (None, Some(namespace)) => format!(" in the namespace {namespace}"),
                 (None, None) => String::new(),
             };
-            let directory = &context.places.vault;
-            let why = match FileVault::is_at(directory) {
+            let why = match context.has_vault() {
                 true => others(context, &vault).await?,
-                false => format!(": there is no vault in {} yet", output::path(directory)),
+                false => format!(": there is no vault in {} yet", context.vault_name()),
             };
             let provider = self.provider.as_deref().map_or_else(|| "PROVIDER".to_owned(), quoted);
             let namespace = self.namespace.namespace.as_ref();

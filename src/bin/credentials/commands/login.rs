@@ -7,7 +7,7 @@ use clap::Args;
 use tower_credentials::events::EventKind;
 use tower_credentials::oauth::{FlowKind, OAuthError, ReplaceError, SignIn, SignedIn};
 use tower_credentials::settings::ProviderSettings;
-use tower_credentials::vault::file::FileVault;
+use tower_credentials::setup::SetupVault;
 use tower_credentials::vault::{MemoryVault, Replaced, VaultError, VaultExt};
 use tower_credentials::{Credential, Generation, Kind, Metadata, PoolKey, Secret, SecretString};
 
@@ -143,7 +143,7 @@ impl Login {
     }
 
     /// Finds the account to replace.
-    async fn to_replace(&self, vault: &FileVault, pool: &PoolKey) -> Result<Metadata, Failure> {
+    async fn to_replace(&self, vault: &SetupVault, pool: &PoolKey) -> Result<Metadata, Failure> {
         let label = self.label.as_deref().unwrap_or(DEFAULT_LABEL);
         let known = vault.list().await?.credentials.into_iter();
         let mut known = known.filter(|known| known.pool == *pool && *known.label == *label);
@@ -316,7 +316,7 @@ impl Login {
     /// Replaces the tokens of the account with this label, unless they are somebody else's.
     async fn renew(
         &self,
-        vault: &FileVault,
+        vault: &SetupVault,
         pool: &PoolKey,
         signed_in: &SignedIn,
     ) -> Result<Exit, Failure> {
@@ -346,7 +346,7 @@ impl Login {
     /// Finds the account to replace, and checks that it takes this kind of secret.
     async fn to_replace_with(
         &self,
-        vault: &FileVault,
+        vault: &SetupVault,
         pool: &PoolKey,
         kind: Kind,
     ) -> Result<Metadata, Failure> {
@@ -361,7 +361,7 @@ impl Login {
     /// Replaces the key of the account with this label.
     async fn put_in_place(
         &self,
-        vault: &FileVault,
+        vault: &SetupVault,
         pool: &PoolKey,
         secret: Secret,
     ) -> Result<Metadata, Failure> {
@@ -441,7 +441,7 @@ impl Label {
 }
 
 /// Checks that an account's record opens: the tokens of a sign-in are compared with it, and would be lost.
-async fn opens(vault: &FileVault, known: &Metadata) -> Result<(), Failure> {
+async fn opens(vault: &SetupVault, known: &Metadata) -> Result<(), Failure> {
     match vault.get(&known.pool, known.id).await {
         Ok(_) => Ok(()),
         Err(VaultError::Damaged(damage)) if !damage.may_be_restored && !damage.may_pass => {

@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use clap::Args;
 use tower_credentials::events::EventKind;
-use tower_credentials::vault::file::FileVault;
+use tower_credentials::setup::SetupVault;
 use tower_credentials::vault::{VaultError, VaultExt};
 use tower_credentials::{CredentialId, PoolKey};
 
@@ -49,7 +49,7 @@ impl Logout {
         let namespace = self.namespace.namespace.as_deref();
         let found = match account::find_all(context, &vault, &self.account, namespace).await {
             Ok(found) => found,
-            Err(failure) => return self.remove_record(&vault, failure).await,
+            Err(failure) => return self.remove_record(context, &vault, failure).await,
         };
         let names = account::names(&found);
         if found.len() > 1 && !self.all {
@@ -73,13 +73,20 @@ impl Logout {
     }
 
     /// Removes a record by its whole id alone: it can't be read, and so is in no list, or it is in another namespace.
-    async fn remove_record(&self, vault: &FileVault, failure: Failure) -> Result<Exit, Failure> {
+    async fn remove_record(
+        &self,
+        context: &Context,
+        vault: &SetupVault,
+        failure: Failure,
+    ) -> Result<Exit, Failure> {
         let Ok(id) = CredentialId::from_str(&self.account) else { return Err(failure) };
         // A record that can be read is in a namespace that was not searched.
         let listed = vault.list().await.unwrap_or_default().credentials;
         let readable = listed.into_iter().find(|credential| credential.id == id);
-        // Nothing says the pool of one that can't be read, and the vault does not ask for that.
-        let pool = readable.map_or_else(|| PoolKey::new("unknown"), |credential| credential.pool);
+        let pool = match readable {
+            Some(credential) => credential.pool,
+            None => pool_of(context, vault, id).await?,
+        };
         match vault.get(&pool, id).await {
             Err(VaultError::NotFound(_)) => return Err(failure),
             // Damage that the list has was reported when the list was read.
@@ -106,9 +113,25 @@ impl Logout {
     }
 }
 
+/// Returns the pool of a record that can't be read, which is in no list. A directory does not ask for it.
+async fn pool_of(context: &Context, vault: &SetupVault, id: CredentialId) -> Result<PoolKey, Failure> {
+    let pools = match context.engine().await? {
+        Some(engine) => engine.pools().await?,
+        None => Vec::new(),
+    };
+    for pool in pools {
+        if !matches!(vault.get(&pool, id).await, Err(VaultError::NotFound(_))) {
+            return Ok(pool);
+        }
+    }
+    Ok(PoolKey::new("unknown"))
+}
+
 /// Removes the names of removed accounts from the disk. If that fails, the accounts are still removed.
-async fn forget(vault: &FileVault, ids: &[CredentialId]) {
-    if let Err(error) = vault.forget_removed(ids).await {
+async fn forget(vault: &SetupVault, ids: &[CredentialId]) {
+    // An engine trims its log by itself.
+    let Some(files) = vault.files() else { return };
+    if let Err(error) = files.forget_removed(ids).await {
         output::warn(format_args!("the vault's log may still contain their names: {error}"));
     }
 }

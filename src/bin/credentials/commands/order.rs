@@ -3,8 +3,8 @@
 use clap::{ArgGroup, Args};
 use tower_credentials::Metadata;
 use tower_credentials::events::EventKind;
+use tower_credentials::setup::SetupVault;
 use tower_credentials::standing::{Change, Outcome, Standing};
-use tower_credentials::vault::file::FileVault;
 use tower_credentials::vault::{StoredPool, VaultExt};
 
 use crate::account::{self, Choice};
@@ -109,7 +109,7 @@ impl Tier {
 /// Puts an account at a place of its tier that is counted from 1, and says where it is then.
 async fn put(
     context: &Context,
-    vault: &FileVault,
+    vault: &SetupVault,
     which: &OneAccount,
     place: u32,
 ) -> Result<Metadata, Failure> {

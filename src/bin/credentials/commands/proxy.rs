@@ -31,8 +31,9 @@ impl TunnelOptions {
         listeners: &[Listener],
         has_tls: bool,
     ) -> Result<Proxy, Failure> {
-        let kept = KeptAuthorities::of(&context.places.vault);
-        let hosts = hosts(rules)?;
+        let kept = KeptAuthorities::of(context.own_files()?);
+        // They are known once the vault can be reached.
+        let hosts = if rules.are_while_away() { BTreeSet::new() } else { hosts(rules)? };
         output::say(format_args!(
             "Proxy for {}, with the authority {}",
             hosts.iter().map(String::as_str).collect::<Vec<_>>().join(", "),
@@ -49,7 +50,7 @@ impl TunnelOptions {
 
 /// Lets a proxy speak for the hosts of these rules from now on. Says what tools must do for that.
 pub(super) fn follow<S>(proxy: &Proxy, context: &Context, rules: &Rules<S>) -> Result<(), Failure> {
-    proxy.set(KeptAuthorities::of(&context.places.vault).get(of(rules))?);
+    proxy.set(KeptAuthorities::of(context.own_files()?).get(of(rules))?);
     Ok(())
 }
 

@@ -151,14 +151,14 @@ impl Serve {
         // Before the first wait, so that no signal is missed.
         let mut signals = Interrupts::listen_as_server()?;
         let listeners = self.listeners(listen).await?;
-        let file = ClientsFile::of(&context.places.vault);
+        let file = ClientsFile::of(&context.places.own);
         let followed = FollowedClients::new(file.clone());
         let known = file.read()?;
         let has_clients = !known.is_empty();
         let look = move |clients: &Clients| followed.look(|known| clients.set(known));
         let clients = Clients::new(known).following(look);
         let clients = if self.open { clients.open() } else { clients };
-        let rules = signals.unless_one_comes(self.rules(&context)).await?;
+        let rules = signals.unless_one_comes(self.rules(&context, true)).await?;
         let make = || self.tunnels.proxy(&context, &settings, &rules, &listeners, tls.is_some());
         let proxy = (self.proxy || settings.proxy).then(make).transpose()?;
         let threads = Threads::start()?;
@@ -171,8 +171,13 @@ impl Serve {
         let gateway =
             Arc::new(Gateway::new(rules, clients, access, self.sending.get()).with_proxy(proxy));
         let following = async {
+            let mut said = String::new();
             loop {
-                match reload.next(&gateway.clients).await {
+                let changed = tokio::select! {
+                    changed = reload.next(&gateway.clients) => changed,
+                    () = reload::vault_is_back(&context), if gateway.is_away() => Changed::Settings,
+                };
+                match changed {
                     Changed::Certificate(certificate) => {
                         if let Some(tls) = &tls {
                             tls.set(certificate);
@@ -180,25 +185,35 @@ impl Serve {
                         }
                     }
                     Changed::Settings => {
+                        let was_away = gateway.is_away();
                         let rules = async {
                             let context = Context::quiet(global, None)?;
-                            let rules = self.rules(&context).await?;
+                            let rules = self.rules(&context, was_away).await?;
                             if let Some(proxy) = gateway.proxy() {
                                 proxy::follow(proxy, &context, &rules)?;
                             }
-                            Ok(rules)
+                            Ok::<_, Failure>(rules)
                         };
                         match rules.await {
                             Ok(rules) => {
                                 let after = of_routes(&rules, scheme, address);
+                                let is_back = was_away && !rules.are_while_away();
                                 let before = gateway.replace(rules);
-                                output::say("The settings were read again");
+                                output::say(match is_back {
+                                    true => "The vault can be reached now",
+                                    false => "The settings were read again",
+                                });
                                 tell_changes(&of_routes(&before, scheme, address), &after);
                                 tokio::spawn(reload::close(before));
                             }
+                            // The vault was reached, and is looked at until it can be served.
+                            Err(failure) if was_away && failure.message() == said => {}
                             Err(failure) => {
+                                failure.message().clone_into(&mut said);
                                 output::warn_of(&failure);
-                                output::say("The settings so far stay in use");
+                                if !was_away {
+                                    output::say("The settings so far stay in use");
+                                }
                             }
                         }
                     }
@@ -253,15 +268,31 @@ impl Serve {
         Ok(listeners)
     }
 
-    /// Returns what the settings and the flags say.
-    async fn rules(&self, context: &Context) -> Result<Rules<impl Forward + use<>>, Failure> {
+    /// Returns what the settings and the flags say. If the vault can't be reached and `may_wait` is set, they are those for as
+    /// long as it can't.
+    async fn rules(
+        &self,
+        context: &Context,
+        may_wait: bool,
+    ) -> Result<Rules<impl Forward + use<>>, Failure> {
         let settings = ServeSettings::read(&context.places.config)?;
-        let vault = context.vault_or_empty().await?;
-        let routes = routes(context, &vault, &self.providers, &settings, self.sending.get()).await?;
+        let found = async {
+            let vault = context.vault_or_empty().await?;
+            routes(context, &vault, &self.providers, &settings, self.sending.get()).await
+        };
+        let (routes, is_away) = match found.await {
+            Err(failure) if may_wait && failure.is_away() => {
+                output::warn_of(&failure);
+                output::say("Until the vault can be reached, requests are answered with 503");
+                (Vec::new(), true)
+            }
+            found => (found?, false),
+        };
         let hosts = [&*self.allow_host, &settings.allow_hosts].concat();
         let origins = [&*self.allow_origin, &settings.allow_origins].concat();
         let guard = Guard::new(self.allow_remote, hosts, origins);
-        Ok(Rules::new(routes, guard))
+        let rules = Rules::new(routes, guard);
+        Ok(if is_away { rules.while_away() } else { rules })
     }
 
     /// Says where it listens, and what to set in tools.
@@ -349,7 +380,7 @@ Responses of its own, with a JSON body:
   429  every account is limited; `retry-after` says when the first is ready, if the upstream has said so, and
        `x-should-retry: false` says that this takes longer than --no-retry-beyond; or the client has reached its bound
   502  the upstream can't be reached        504  it did not answer in time
-  503  no account can be used
+  503  no account can be used; or the vault of many hosts can't be reached yet, with `retry-after`
 
   GET /healthz is 200 while it runs; GET /readyz is 503 if no account can be used now.
 

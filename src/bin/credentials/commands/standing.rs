@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use clap::Args;
 use tower_credentials::Metadata;
 use tower_credentials::events::EventKind;
+use tower_credentials::setup::SetupVault;
 use tower_credentials::standing::{Change, Cooldown, Outcome, Reason};
-use tower_credentials::vault::file::FileVault;
 use tower_credentials::vault::{StoredPool, VaultExt};
 
 use crate::account::{self, Choice};
@@ -136,7 +136,7 @@ async fn change(
     which: &SomeAccounts,
     change: &Change,
     done: &str,
-) -> Result<(FileVault, Vec<Metadata>), Failure> {
+) -> Result<(SetupVault, Vec<Metadata>), Failure> {
     let vault = context.vault_with_accounts().await?;
     // All of them are found before any is changed.
     let meant = account::find_some(context, &vault, which).await?;

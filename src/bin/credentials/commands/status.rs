@@ -10,6 +10,7 @@ use tower_credentials::{Metadata, PoolKey, Timestamp};
 
 use crate::account::{self, Account, Identity, Trouble};
 use crate::context::Context;
+use crate::engine::{EngineFinding, EngineReport};
 use crate::failure::{Exit, Failure};
 use crate::options::{self, Namespace};
 use crate::output::{self, WayOut, plain};
@@ -43,6 +44,9 @@ pub(crate) struct Status {
 /// The state of all accounts, as `--json` has it.
 #[derive(Serialize)]
 struct Report<'a> {
+    /// The engine that keeps the vault, if one does. What follows is as it was there just now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    engine: Option<EngineReport>,
     accounts: usize,
     usable: usize,
     pools: Vec<Pool<'a>>,
@@ -96,6 +100,10 @@ impl Line<'_> {
 
 impl Status {
     pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
+        let engine = match context.engine().await? {
+            Some(engine) => Some(EngineReport::of(engine, context.vault_name()).await?),
+            None => None,
+        };
         let vault = account::read_all(context.vault_or_empty().await?).await?;
         let (provider, namespace) = (self.provider.as_deref(), self.namespace.namespace.as_deref());
         let (accounts, damaged) = account::load_selected(context, &vault, provider, namespace).await?;
@@ -128,6 +136,7 @@ impl Status {
             })
             .collect();
         troubles.extend(unwritable(context));
+        troubles.extend(engine.iter().flat_map(losing));
         for account in &accounts {
             if let Some(Trouble { why, way_out, exit }) = account.trouble(context, now) {
                 let line = Line::new(account::name(&account.credential), &why, way_out, exit);
@@ -140,6 +149,7 @@ impl Status {
         let unread: Vec<_> = damaged.iter().filter_map(whose).filter(is_other).collect();
         let usable = |account: &&Account| account.is_usable(now);
         let report = Report {
+            engine,
             accounts: accounts.len() + unread.len(),
             usable: accounts.iter().filter(usable).count(),
             pools: by_pool(context, &accounts, &unread, now),
@@ -172,11 +182,16 @@ impl Status {
     }
 
     fn show(&self, context: &Context, report: &Report<'_>) -> Result<(), Failure> {
+        if let Some(EngineReport { url, answered_in_ms, .. }) = &report.engine {
+            output::print(format_args!(
+                "{}: answered in {answered_in_ms} ms; this is what it has now",
+                output::strong(url)
+            ))?;
+        }
         if report.accounts == 0 && report.troubles.is_empty() {
-            let vault = &context.places.vault;
-            let why = match FileVault::is_at(vault) {
+            let why = match context.has_vault() {
                 true => String::new(),
-                false => format!(": there is no vault in {} yet", vault.display()),
+                false => format!(": there is no vault in {} yet", context.vault_name()),
             };
             output::print(format_args!("There are no accounts{why}"))?;
             let provider =
@@ -231,7 +246,7 @@ impl Status {
 
 /// Says that nothing can be stored in the vault, if it is mounted read-only, for example. It can still be read.
 fn unwritable(context: &Context) -> Option<Line<'static>> {
-    let vault = &context.places.vault;
+    let vault = context.places.vault.directory()?;
     let error = FileVault::is_at(vault).then(|| FileVault::look_writable(vault))?.err()?;
     let text = error.to_string();
     let (what, way_out) = text.split_once("; ").unwrap_or((&text, ""));
@@ -239,6 +254,16 @@ fn unwritable(context: &Context) -> Option<Line<'static>> {
         format!("{what}: nothing that is learnt about the accounts is saved, and no token is renewed");
     let way_out = Some(way_out.to_owned()).filter(|way_out| !way_out.is_empty());
     Some(Line::new(output::path(vault), &why, way_out, Exit::Done))
+}
+
+/// Says how the engine may lose a secret.
+fn losing<'a>(engine: &EngineReport) -> Vec<Line<'a>> {
+    let losing = engine.findings.iter().filter(|finding| finding.loses_secrets);
+    let line = |finding: &EngineFinding| {
+        let line = Line::new(engine.url.clone(), &finding.what, None, Exit::Done);
+        Line { way_out: finding.way_out.clone(), ..line }
+    };
+    losing.map(line).collect()
 }
 
 /// Names the providers whose requests use a namespace without any account, although another one has some.

@@ -138,6 +138,8 @@ fn tell(event: &Event) {
             named(&account.pool, &account.label),
             output::plain(error)
         )),
+        // The library says once that an engine is away.
+        EventKind::SaveFailed { error } if error.starts_with("the vault can't be reached") => {}
         EventKind::SaveFailed { error } => {
             output::warn(format_args!("cooldowns are not saved yet: {}", output::plain(error)));
         }

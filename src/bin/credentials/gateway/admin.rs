@@ -165,6 +165,7 @@ fn accounts<S>(route: &Route<S>) -> Value {
         "upstream": route.upstream.to_string(),
         "provider": route.pool.key().provider(),
         "namespace": route.pool.key().namespace(),
+        "vault": route.pool.vault_contact(),
         "accounts": accounts,
     })
 }

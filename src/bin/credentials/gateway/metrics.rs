@@ -15,6 +15,9 @@ struct Sample<'a> {
     accounts: Vec<CredentialStatus>,
     cooling: usize,
     ready: usize,
+    /// For how many seconds the vault was not read, and whether it can't be.
+    unread: u64,
+    is_away: bool,
 }
 
 impl<'a> Sample<'a> {
@@ -28,7 +31,10 @@ impl<'a> Sample<'a> {
         let (ready, cooling): (Vec<_>, Vec<_>) =
             usable.partition(|status| status.ready_in(now).is_zero());
         let (ready, cooling) = (ready.len(), cooling.len());
-        Self { pool: pool.key(), counters: pool.counters(), accounts, cooling, ready }
+        let contact = pool.vault_contact();
+        let (unread, is_away) = (now.since(contact.last).as_secs(), contact.away_since.is_some());
+        let (pool, counters) = (pool.key(), pool.counters());
+        Self { pool, counters, accounts, cooling, ready, unread, is_away }
     }
 
     fn need_sign_in(&self) -> usize {
@@ -81,6 +87,12 @@ fn write(to: &mut String, samples: &[Sample<'_>]) -> fmt::Result {
     family(to, samples, "needs_sign_in", "gauge", "Accounts that need a new sign-in.", |sample| {
         vec![("", "", count(sample.need_sign_in()))]
     })?;
+    family(to, samples, "vault_away", "gauge", "Whether the vault can't be read.", |sample| {
+        vec![("", "", u64::from(sample.is_away))]
+    })?;
+    let help =
+        "The time since the vault was read, which is up to half a minute if it tells of its changes.";
+    family(to, samples, "vault_unread_seconds", "gauge", help, |sample| vec![("", "", sample.unread)])?;
     durations(to, samples)
 }
 

@@ -134,6 +134,11 @@ impl<S> Gateway<S> {
         self.under_way.any().await;
     }
 
+    /// Whether the vault could not be reached yet.
+    pub(crate) fn is_away(&self) -> bool {
+        self.rules().are_while_away()
+    }
+
     /// Takes other rules for the requests from now on. Returns those so far, which requests under way still follow.
     pub(crate) fn replace(&self, rules: Rules<S>) -> Arc<Rules<S>> {
         let mut now = self.rules.write().unwrap_or_else(PoisonError::into_inner);

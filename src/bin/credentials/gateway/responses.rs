@@ -108,6 +108,14 @@ pub(super) fn busy(busy: Busy) -> Own {
     response
 }
 
+/// The response for as long as the vault can't be reached, in seconds after which it is looked for again.
+pub(super) fn away() -> Own {
+    let message = "the vault of this gateway can't be reached now; it is tried again";
+    let mut response = error(StatusCode::SERVICE_UNAVAILABLE, "vault_unreachable", message);
+    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+    response
+}
+
 /// The 429 if every account is known to be limited.
 pub(super) fn limited(head: http::response::Parts) -> Own {
     let wait = head.headers.get(header::RETRY_AFTER).and_then(|value| value.to_str().ok());

@@ -16,12 +16,23 @@ pub(crate) struct Rules<S> {
     /// The most specific first.
     routes: Vec<Route<S>>,
     guard: Guard,
+    /// Whether the vault can't be reached, so that no route is known.
+    is_away: bool,
 }
 
 impl<S> Rules<S> {
     pub(crate) fn new(mut routes: Vec<Route<S>>, guard: Guard) -> Self {
         routes.sort_by_key(|route| route.settings.precedence());
-        Self { routes, guard }
+        Self { routes, guard, is_away: false }
+    }
+
+    /// Returns the rules for as long as the vault can't be reached: every request is told to come again.
+    pub(crate) fn while_away(self) -> Self {
+        Self { is_away: true, ..self }
+    }
+
+    pub(crate) fn are_while_away(&self) -> bool {
+        self.is_away
     }
 
     pub(crate) fn routes(&self) -> &[Route<S>] {
@@ -51,7 +62,15 @@ impl<S> Rules<S> {
         }
         match request.uri().path() {
             "/healthz" => Err(responses::text(StatusCode::OK, "ok\n")),
-            "/readyz" if self.is_ready() => Err(responses::text(StatusCode::OK, "ready\n")),
+            "/readyz" if self.is_ready() => {
+                // It serves from memory.
+                let is_away = self.pools().any(|route| route.pool.vault_contact().away_since.is_some());
+                let text = if is_away { "ready; the vault can't be reached now\n" } else { "ready\n" };
+                Err(responses::text(StatusCode::OK, text))
+            }
+            "/readyz" if self.is_away => {
+                Err(responses::text(StatusCode::SERVICE_UNAVAILABLE, "the vault can't be reached\n"))
+            }
             "/readyz" => {
                 Err(responses::text(StatusCode::SERVICE_UNAVAILABLE, "no account can be used now\n"))
             }
@@ -149,6 +168,9 @@ impl<S> Rules<S> {
 
     /// The response to a path that leads nowhere, with those that do.
     fn no_route(&self, sender: &Sender) -> Own {
+        if self.is_away {
+            return responses::away();
+        }
         let routes = self.routes.iter().filter(|route| may_use(sender, route));
         let routes: Vec<_> = routes.map(|route| format!("{}/…", route.path)).collect();
         let message = match &*routes {

@@ -30,7 +30,7 @@ pub(crate) fn set_mode(context: &Context, provider: &str, mode: Mode) -> Result<
     super::make_directory_of(path).map_err(|error| unread(&error))?;
     files::write(path, changed.as_bytes(), true)?;
     #[cfg(unix)]
-    files::give_to_owner(path, &context.places.vault);
+    files::give_to_owner(path, &context.places.own);
     output::say(format_args!(
         "{} = \"{}\" in {}",
         setting(provider, "mode"),

@@ -22,14 +22,15 @@ const CLOSING: Duration = Duration::from_secs(60);
 
 /// Asks the gateways of a vault to read their settings again, once these have been checked.
 pub(super) fn ask(context: &Context) -> Result<(), Failure> {
-    if !context.places.vault.is_dir() {
+    let own = context.own_files()?;
+    if !own.is_dir() {
         return Err(Failure::not_found("there is no vault yet").way_out("credentials login PROVIDER"));
     }
-    let path = running::told_by(&context.places.vault);
+    let path = running::told_by(own);
     let failed = |error| Failure::failed(format!("could not write {}", path.display())).because(error);
     let file = File::options().create(true).truncate(false).write(true).open(&path).map_err(failed)?;
     file.set_modified(SystemTime::now()).map_err(failed)?;
-    output::say(match running::is_noticed(&context.places.vault) {
+    output::say(match running::is_noticed(own) {
         true => "The settings are good. Gateways of this vault follow them within a second",
         false => "The settings are good. No gateway of this vault is running",
     });
@@ -38,6 +39,21 @@ pub(super) fn ask(context: &Context) -> Result<(), Failure> {
 
 fn modified(path: &Path) -> Option<SystemTime> {
     fs::metadata(path).and_then(|found| found.modified()).ok()
+}
+
+/// How often to look whether a vault can be reached that could not.
+const VAULT_EVERY: Duration = Duration::from_millis(500);
+
+/// Waits until the vault can be reached.
+pub(super) async fn vault_is_back(context: &Context) {
+    loop {
+        // An engine that can't be reached tells nobody when it can.
+        tokio::time::sleep(VAULT_EVERY).await;
+        match context.vault().await {
+            Err(failure) if failure.is_away() => {}
+            _ => return,
+        }
+    }
 }
 
 /// What has changed.
@@ -62,7 +78,7 @@ impl Reload {
         providers: &[String],
         certificate: Option<CertificateFiles>,
     ) -> Self {
-        let asked = running::told_by(&context.places.vault);
+        let asked = running::told_by(&context.places.own);
         let running = Running::of(context, providers);
         let mut every = tokio::time::interval(EVERY);
         every.set_missed_tick_behavior(MissedTickBehavior::Delay);

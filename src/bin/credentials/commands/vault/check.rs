@@ -10,6 +10,7 @@ use tower_credentials::vault::file::{
 use tower_credentials::vault::key::Keys;
 
 use super::attributes::Attributes;
+use super::check_engine;
 use super::look::{self, look, no_vault};
 use crate::account;
 use crate::context::{Context, import_of};
@@ -24,6 +25,8 @@ use crate::output;
 /// removed, logs are made to match the records, and accounts in an older format are sealed in the current one. With
 /// --restored, accounts from a backup that are sealed with a former key are sealed with the current one, if the former key is
 /// kept beside the key file. An account or a damaged file is never removed.
+///
+/// Of a vault in a Redis or Valkey every account is opened, and the engine's settings are checked; --fix does nothing there.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -46,10 +49,14 @@ pub(crate) struct Check {
 
 impl Check {
     pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
-        if !FileVault::is_at(&context.places.vault) {
+        if let Some(engine) = context.engine().await? {
+            return check_engine::check(context, engine, self.fix, self.output.json).await;
+        }
+        let directory = &context.places.own;
+        if !FileVault::is_at(directory) {
             return Err(no_vault(context));
         }
-        let mut looking = Looking::new(&context.places.vault).fix(self.fix);
+        let mut looking = Looking::new(directory).fix(self.fix);
         if let Some(file) = context.keys.file() {
             looking = looking.key_file(file);
         }
@@ -95,7 +102,7 @@ impl Check {
             // Then `rotate-key` seals them.
             return Ok(());
         }
-        let mut builder = FileVault::builder(&context.places.vault)
+        let mut builder = FileVault::builder(&context.places.own)
             .restored(self.restored)
             .unbound_attributes(self.attributes.unbound());
         let mut said = Vec::new();

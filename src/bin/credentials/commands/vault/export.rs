@@ -6,7 +6,7 @@ use clap::{Args, ValueHint};
 use tower_credentials::vault::key::KeyServiceExt;
 use zeroize::Zeroizing;
 
-use super::look::{look, opens};
+use super::look::{look, opens, opens_engine};
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
 use crate::shell::quoted;
@@ -46,25 +46,31 @@ impl Export {
             )),
             // A wrong key in a backup would be noticed only when it is needed.
             None => {
-                look(context).await?.map_or(Ok(()), |report| opens(context, &report, &keys.current))?
+                look(context).await?.map_or(Ok(()), |report| opens(context, &report, &keys.current))?;
+                opens_engine(context, keys.current.id()).await?;
             }
         }
         let text = keys.current.to_base64();
         match &self.output {
             Some(path) => {
-                files::is_elsewhere(path, &context.places.vault, "the key opens", "--output FILE")?;
+                files::is_elsewhere(path, &context.places.own, "the key opens", "--output FILE")?;
                 let line = Zeroizing::new(format!("{}\n", text.expose()));
                 files::write(path, line.as_bytes(), self.force)?;
                 #[cfg(unix)]
-                files::give_to_owner(path, &context.places.vault);
+                files::give_to_owner(path, &context.places.own);
                 output::say(format_args!(
                     "Wrote the key {} to {}",
                     keys.current.id(),
                     output::path(path)
                 ));
+                let copy = context
+                    .places
+                    .vault
+                    .directory()
+                    .map(|directory| format!("copy {} as well, or ", quoted(directory.display())));
                 output::say(format_args!(
-                    "This is only the key: copy {} as well, or write all accounts to one file: credentials backup FILE",
-                    quoted(context.places.vault.display())
+                    "This is only the key: {}write all accounts to one file: credentials backup FILE",
+                    copy.unwrap_or_default()
                 ));
             }
             None => {

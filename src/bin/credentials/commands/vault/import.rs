@@ -7,7 +7,7 @@ use tower_credentials::vault::file::Report;
 use tower_credentials::vault::key::{Keys, VaultKey};
 
 use super::damaged_key::{no_previous, set_damaged_aside};
-use super::look::{look, opened_by, opens, say_kept};
+use super::look::{look, opened_by, opens, opens_engine, say_kept};
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
 use crate::keys::{KeyPlaceExt, key_in, no_key};
@@ -62,6 +62,9 @@ impl Import {
                     "import the vault's key; or add --force if the right vault will be put here later",
                 )
             })?;
+        }
+        if !self.force {
+            opens_engine(context, key.id()).await?;
         }
         if let Some(known) = &known {
             self.ask(context, report.as_ref(), known, &key).await?;

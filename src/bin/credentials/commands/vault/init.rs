@@ -33,6 +33,9 @@ pub(crate) struct Init {
 
 impl Init {
     pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
+        if context.places.vault.directory().is_none() {
+            return self.in_engine(context).await;
+        }
         let report = look(context).await?;
         let damaged = context.keys.damaged_file().await;
         let known = match &damaged {
@@ -75,6 +78,23 @@ impl Init {
         self.create(context, &key).await
     }
 
+    /// Creates a vault in an engine, with the present key if there is one: other hosts have the same.
+    async fn in_engine(&self, context: &Context) -> Result<Exit, Failure> {
+        let another = "choose another prefix: --vault 'URL?prefix=NAME'";
+        if self.force {
+            return Err(Failure::usage(
+                "--force sets a vault in a directory aside, and this one is in an engine",
+            )
+            .way_out(another));
+        }
+        if context.vault().await?.is_some() {
+            let message = format!("there is a vault in {} already", context.vault_name());
+            return Err(Failure::failed(message).way_out(another));
+        }
+        context.vault_or_new().await?;
+        Ok(Exit::Done)
+    }
+
     async fn ask(&self, report: Option<&Report>) -> Result<(), Failure> {
         let Some(report) = report.filter(|report| report.records > 0) else { return Ok(()) };
         let providers = report.sealed.iter().flat_map(|sealed| &sealed.providers);
@@ -90,7 +110,7 @@ impl Init {
     }
 
     async fn create(&self, context: &Context, key: &VaultKey) -> Result<Exit, Failure> {
-        FileVault::open(&context.places.vault, key).await?;
+        FileVault::open(&context.places.own, key).await?;
         context.say_created(Some(key.id()));
         Ok(Exit::Done)
     }
@@ -114,7 +134,7 @@ fn there_already(
         (None, None) => Failure::new(Exit::Vault, "there is a vault already, and its key is missing"),
     };
     if let Some(report) = report {
-        let vault = context.places.vault.display();
+        let vault = context.vault_name();
         failure = failure.because(format!("the vault {vault} has {} accounts", report.records));
     }
     failure.way_out(match (known, report) {
@@ -146,7 +166,7 @@ fn key_would_move(context: &Context) -> Failure {
 
 /// Renames the vault.
 fn set_aside(context: &Context, key: Option<KeyId>) -> Result<PathBuf, Failure> {
-    let vault = &context.places.vault;
+    let vault = &context.places.own;
     let mut name = vault.as_os_str().to_owned();
     name.push(format!(".{}", key.map_or_else(|| "old".to_owned(), |key| key.to_string())));
     let free = (1..1000).map(|number| {

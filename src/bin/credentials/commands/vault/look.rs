@@ -8,11 +8,15 @@ use crate::failure::{Exit, Failure};
 use crate::keys::KeyPlaceExt;
 use crate::output;
 
-/// Looks through the vault, as far as that needs no key. `None` if there is no vault.
+/// How a vault in an engine gets another key.
+pub(super) const NEW_KEY: &str = "credentials backup FILE; then restore it under another prefix (?prefix=…) with a new key: \
+                                  credentials --vault URL --key-file FILE restore FILE";
+
+/// Looks through a vault in a directory, as far as that needs no key. `None` if there is none.
 pub(super) async fn look(context: &Context) -> Result<Option<Report>, Failure> {
-    match FileVault::is_at(&context.places.vault) {
-        true => Ok(Some(Check::new(&context.places.vault).run().await?)),
-        false => Ok(None),
+    match context.places.vault.directory().filter(|directory| FileVault::is_at(directory)) {
+        Some(directory) => Ok(Some(Check::new(directory).run().await?)),
+        None => Ok(None),
     }
 }
 
@@ -50,6 +54,23 @@ pub(super) fn opens(context: &Context, report: &Report, key: &VaultKey) -> Resul
     }))
 }
 
+/// Refuses a key that does not open the vault in an engine. One that is away can't be asked.
+pub(super) async fn opens_engine(context: &Context, key: KeyId) -> Result<(), Failure> {
+    let Some(engine) = context.engine().await? else { return Ok(()) };
+    match engine.sealed_with().await {
+        Ok(Some(other)) if other != key => {
+            Err(Failure::new(Exit::Vault, format!("the key {key} is not the vault's"))
+                .because(format!("the vault {} is sealed with the key {other}", context.vault_name()))
+                .way_out(format!("credentials vault import --file FILE, with the key {other}")))
+        }
+        Ok(_) => Ok(()),
+        Err(error) => {
+            output::warn(format_args!("whether the key {key} is the vault's was not checked: {error}"));
+            Ok(())
+        }
+    }
+}
+
 pub(super) fn say_kept(kept: &[KeptKey]) {
     for kept in kept {
         output::say(format_args!("The key {} is kept in {}", kept.id, kept.place));
@@ -57,6 +78,6 @@ pub(super) fn say_kept(kept: &[KeptKey]) {
 }
 
 pub(super) fn no_vault(context: &Context) -> Failure {
-    let vault = context.places.vault.display();
+    let vault = context.vault_name();
     Failure::not_found(format!("there is no vault in {vault}")).way_out("credentials vault init")
 }

@@ -2,12 +2,14 @@
 
 mod attributes;
 mod check;
+mod check_engine;
 mod damaged_key;
 mod export;
 mod import;
 mod init;
 mod look;
 mod path;
+mod restored;
 mod revoke_key;
 mod rotate_key;
 
@@ -33,6 +35,7 @@ enum Command {
     RotateKey(rotate_key::RotateKey),
     RevokeKey(revoke_key::RevokeKey),
     Check(check::Check),
+    Restored(restored::Restored),
 }
 
 impl Vault {
@@ -46,6 +49,7 @@ impl Vault {
             Command::RotateKey(command) => command.run(&context).await,
             Command::RevokeKey(command) => command.run(&context).await,
             Command::Check(command) => command.run(&context).await,
+            Command::Restored(command) => command.run(&context).await,
         }
     }
 }

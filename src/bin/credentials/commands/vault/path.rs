@@ -2,7 +2,6 @@
 
 use clap::Args;
 use serde::Serialize;
-use tower_credentials::vault::file::FileVault;
 use tower_credentials::vault::key::KeyServiceExt;
 
 use crate::context::Context;
@@ -20,8 +19,14 @@ pub(crate) struct Path {
 
 #[derive(Serialize)]
 struct Places {
+    /// The vault's directory, or that of this host's own files if the vault is in an engine.
     directory: String,
-    exists: bool,
+    /// The engine's URL, without name and password.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    engine: Option<String>,
+    /// Omitted if that is not known: the engine is away.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    exists: Option<bool>,
     key_source: &'static str,
     key_place: String,
     /// Omitted if there is no key, or if it can't be read.
@@ -41,9 +46,15 @@ impl Path {
         if let Some(problem) = &problem {
             output::warn(problem);
         }
+        let exists = match context.engine().await {
+            Ok(None) => Some(context.has_vault()),
+            Ok(Some(engine)) => said(engine.is_vault().await.map_err(Failure::from)),
+            Err(failure) => said(Err(failure)),
+        };
         let shown = Places {
-            directory: places.vault.display().to_string(),
-            exists: FileVault::is_at(&places.vault),
+            directory: places.own.display().to_string(),
+            engine: places.vault.engine().map(ToString::to_string),
+            exists,
             key_source: context.keys.kind(),
             key_place: context.keys.name(),
             key_id,
@@ -54,6 +65,10 @@ impl Path {
             output::print_json(&shown)?;
             return Ok(Exit::Done);
         }
+        let own = match &shown.engine {
+            Some(_) => format!("{} {}\n", output::strong("state:   "), output::plain(&shown.directory)),
+            None => String::new(),
+        };
         let none = |is_there: bool| if is_there { "" } else { " (none yet)" };
         let key = match (&shown.key_id, problem) {
             (Some(id), _) => format!(" ({id})"),
@@ -61,10 +76,10 @@ impl Path {
             (None, Some(_)) => String::new(),
         };
         output::print(format_args!(
-            "{} {}{}\n{} {}{key}\n{} {}{}\n{} {}",
+            "{} {}{}\n{own}{} {}{key}\n{} {}{}\n{} {}",
             output::strong("vault:   "),
-            output::plain(&shown.directory),
-            none(shown.exists),
+            context.vault_name(),
+            none(shown.exists.unwrap_or(true)),
             output::strong("key:     "),
             context.keys,
             output::strong("settings:"),
@@ -75,4 +90,9 @@ impl Path {
         ))?;
         Ok(Exit::Done)
     }
+}
+
+/// Warns of a failure: the other places are of use without it.
+fn said(asked: Result<bool, Failure>) -> Option<bool> {
+    asked.inspect_err(output::warn_of).ok()
 }

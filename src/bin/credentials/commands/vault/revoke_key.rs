@@ -4,7 +4,7 @@ use clap::Args;
 use tower_credentials::vault::VaultError;
 use tower_credentials::vault::key::KeyId;
 
-use super::look::no_vault;
+use super::look::{NEW_KEY, no_vault};
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
 use crate::keys::KeyPlaceExt;
@@ -28,7 +28,9 @@ pub(crate) struct RevokeKey {
 
 impl RevokeKey {
     pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
+        context.directory("vault revoke-key", NEW_KEY)?;
         let Some(vault) = context.vault().await? else { return Err(no_vault(context)) };
+        let Some(vault) = vault.files() else { return Err(no_vault(context)) };
         vault.revoke(self.key).await.map_err(|error| match error {
             error @ VaultError::Key(_) => {
                 Failure::from(error).way_out("credentials vault rotate-key, then run this again")

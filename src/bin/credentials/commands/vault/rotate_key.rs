@@ -9,7 +9,7 @@ use tower_credentials::vault::key::{KeyId, Keys, VaultKey};
 use tower_credentials::vault::seal::UnboundAttributes;
 
 use super::attributes::Attributes;
-use super::look::no_vault;
+use super::look::{NEW_KEY, no_vault};
 use crate::account;
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
@@ -41,7 +41,7 @@ pub(crate) struct RotateKey {
 
 impl RotateKey {
     pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
-        if !FileVault::is_at(&context.places.vault) {
+        if !FileVault::is_at(context.directory("vault rotate-key", NEW_KEY)?) {
             return Err(no_vault(context));
         }
         match context.keys.can_keep() {
@@ -122,7 +122,7 @@ impl RotateKey {
         if self.attributes.unbound() != UnboundAttributes::Ask {
             return Ok(());
         }
-        let report = Check::new(&context.places.vault).keys(keys).run().await?;
+        let report = Check::new(&context.places.own).keys(keys).run().await?;
         let is_unbound = |finding: &&Finding| finding.kind == FindingKind::UnboundAttributes;
         let mut unbound = report.findings.iter().filter(is_unbound).peekable();
         if unbound.peek().is_none() {
@@ -136,7 +136,7 @@ impl RotateKey {
     }
 
     async fn reseal(&self, context: &Context, keys: &Keys) -> Result<Resealing, Failure> {
-        let builder = FileVault::builder(&context.places.vault);
+        let builder = FileVault::builder(&context.places.own);
         let vault = builder.unbound_attributes(self.attributes.unbound()).open_with(keys).await?;
         // Draws nothing if there is no terminal.
         let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
@@ -198,7 +198,7 @@ async fn not_shared(context: &Context, key: KeyId) -> Result<(), Failure> {
             return Err(Failure::new(Exit::Vault, message).way_out(format!(
                 "give this vault a key of its own: credentials vault export --output FILE, then \
                  credentials --vault {} --key-file FILE vault rotate-key",
-                quoted(places.vault.display())
+                quoted(places.own.display())
             )));
         }
     }

@@ -98,7 +98,14 @@ async function look() {
     title.textContent = `${pool.provider}${pool.namespace === "default" ? "" : `/${pool.namespace}`}`;
     const explained = reasons.find(({ route }) => route === pool.route);
     const explanation = ({ id }) => explained && explained.accounts.find(({ credential }) => credential.id === id);
-    return [title, ...pool.accounts.map((account) => shown(account, explanation(account)))];
+    const parts = [title];
+    if (pool.vault.away_since !== null) {
+      const away = document.createElement("p");
+      const since = new Date(pool.vault.away_since).toLocaleTimeString();
+      away.textContent = `The vault can't be read since ${since}. What other programs learn is not shown, and no token is renewed.`;
+      parts.push(away);
+    }
+    return [...parts, ...pool.accounts.map((account) => shown(account, explanation(account)))];
   });
   element("accounts").replaceChildren(...parts);
 }

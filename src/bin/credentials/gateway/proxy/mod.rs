@@ -163,6 +163,10 @@ impl<S: Forward> Gateway<S> {
         };
         seen.client(client.name());
         let target = target(&request, &client)?;
+        if rules.are_while_away() {
+            // Which hosts get accounts is not known. Untouched, a request would take the client's token to its host.
+            return Err(responses::away());
+        }
         let upgrade = hyper::upgrade::on(&mut request);
         if !rules.serves(&target) {
             let place = client.begin().map_err(responses::busy)?;

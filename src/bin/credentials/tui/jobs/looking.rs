@@ -123,7 +123,7 @@ fn settings(context: &Context) -> Result<Vec<(String, String)>, Failure> {
     let mut facts = vec![
         title("Places"),
         fact("settings", output::path(&places.config)),
-        fact("vault", output::path(&places.vault)),
+        fact("vault", context.vault_name()),
         fact("key", output::plain(&context.keys.to_string())),
         fact("cache", output::path(&places.cache)),
     ];

@@ -1,4 +1,5 @@
 //! An engine of one's own, on a free port of 127.0.0.1, which is stopped when it is dropped.
+#![allow(dead_code, reason = "each test crate uses a part of it")]
 
 use std::env;
 use std::io::{BufRead, BufReader};

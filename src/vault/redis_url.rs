@@ -1,10 +1,15 @@
 //! The address of an engine, as a URL.
 
 use std::fmt;
+use std::str::FromStr;
 use std::sync::Arc;
 
-use crate::percent::decoded;
+use crate::percent::{decoded, encoded};
 use crate::secret::SecretString;
+
+/// The schemes: of Redis and of Valkey, without and with TLS. Each may have `+sentinel` after it.
+const SCHEMES: [(&str, bool); 4] =
+    [("redis", false), ("rediss", true), ("valkey", false), ("valkeys", true)];
 
 /// The port of an engine that names none.
 const PORT: u16 = 6379;
@@ -33,15 +38,95 @@ impl fmt::Display for InvalidRedisUrl {
 
 impl std::error::Error for InvalidRedisUrl {}
 
+/// The [URL](crate::vault::redis#urls) of a Redis or Valkey that keeps a vault.
+///
+/// `Display` and `Debug` show it without name and password. What `Display` shows is a URL again.
+///
+/// ```
+/// use tower_credentials::vault::RedisUrl;
+///
+/// let url: RedisUrl = "rediss://vault:password@redis.example.com/1?prefix=team".parse()?;
+/// assert!(url.has_password());
+/// assert_eq!(url.to_string(), "rediss://redis.example.com:6379/1?prefix=team");
+/// # Ok::<(), tower_credentials::vault::InvalidRedisUrl>(())
+/// ```
+#[derive(Clone)]
+pub struct RedisUrl(pub(in crate::vault) Arc<Target>);
+
+impl RedisUrl {
+    /// Returns whether a password is in it: the engine's, or that of its Sentinels.
+    pub fn has_password(&self) -> bool {
+        self.has_own_password() || self.has_sentinel_password()
+    }
+
+    pub(crate) fn has_own_password(&self) -> bool {
+        self.0.login.password.is_some()
+    }
+
+    pub(crate) fn has_sentinel_password(&self) -> bool {
+        self.0.sentinel_login.password.is_some()
+    }
+
+    /// Returns what the names of all keys begin with, if the URL says it.
+    pub fn prefix(&self) -> Option<&str> {
+        self.0.prefix.as_deref()
+    }
+
+    /// Sets the prefix, unless the URL has one.
+    #[cfg(feature = "setup")]
+    pub(crate) fn with_prefix(mut self, prefix: Option<&str>) -> Self {
+        if self.0.prefix.is_none() {
+            Arc::make_mut(&mut self.0).prefix = prefix.map(str::to_owned);
+        }
+        self
+    }
+
+    /// Returns whether both lead to the same engine and database, whatever their names, passwords and prefixes are.
+    #[cfg(feature = "setup")]
+    pub(crate) fn is_same_engine(&self, other: &Self) -> bool {
+        let place = |url: &Self| (url.0.topology.clone(), url.0.tls, url.0.database);
+        place(self) == place(other)
+    }
+}
+
+impl FromStr for RedisUrl {
+    type Err = InvalidRedisUrl;
+
+    fn from_str(text: &str) -> Result<Self, InvalidRedisUrl> {
+        Target::parse(text).map(|target| Self(Arc::new(target)))
+    }
+}
+
+impl fmt::Display for RedisUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Debug for RedisUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "RedisUrl({})", self.0)
+    }
+}
+
+/// Two are equal if they show the same: their names and passwords do not count.
+impl PartialEq for RedisUrl {
+    fn eq(&self, other: &Self) -> bool {
+        self.to_string() == other.to_string()
+    }
+}
+
+impl Eq for RedisUrl {}
+
 /// A host and a port.
 #[derive(Clone, PartialEq, Eq, Hash)]
-pub(super) struct Address {
-    pub(super) host: Arc<str>,
-    pub(super) port: u16,
+pub(in crate::vault) struct Address {
+    pub(in crate::vault) host: Arc<str>,
+    pub(in crate::vault) port: u16,
 }
 
 impl Address {
-    pub(super) fn new(host: impl Into<Arc<str>>, port: u16) -> Self {
+    pub(in crate::vault) fn new(host: impl Into<Arc<str>>, port: u16) -> Self {
         Self { host: host.into(), port }
     }
 
@@ -89,7 +174,7 @@ impl fmt::Debug for Address {
 
 /// How the engine is set up, and where it is found.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Topology {
+pub(in crate::vault) enum Topology {
     /// One primary, with or without replicas.
     Alone(Address),
     /// Sentinels, which know the primary of a service.
@@ -100,24 +185,28 @@ pub(super) enum Topology {
 
 /// A name and a password.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Login {
-    pub(super) user: Option<String>,
-    pub(super) password: Option<SecretString>,
+pub(in crate::vault) struct Login {
+    pub(in crate::vault) user: Option<String>,
+    pub(in crate::vault) password: Option<SecretString>,
 }
 
 /// A URL's parts. `Debug` shows no password.
 #[derive(Clone, Debug)]
-pub(super) struct Target {
-    pub(super) topology: Topology,
-    pub(super) tls: bool,
-    pub(super) login: Login,
-    pub(super) sentinel_login: Login,
-    pub(super) database: u32,
+pub(in crate::vault) struct Target {
+    /// As it was written, without `+sentinel`.
+    scheme: &'static str,
+    pub(in crate::vault) topology: Topology,
+    pub(in crate::vault) tls: bool,
+    pub(in crate::vault) login: Login,
+    pub(in crate::vault) sentinel_login: Login,
+    pub(in crate::vault) database: u32,
+    /// What the names of all keys begin with.
+    pub(in crate::vault) prefix: Option<String>,
 }
 
 impl Target {
     /// Reads a URL.
-    pub(super) fn parse(url: &str) -> Result<Self, InvalidRedisUrl> {
+    pub(in crate::vault) fn parse(url: &str) -> Result<Self, InvalidRedisUrl> {
         let (scheme, rest) = url
             .split_once("://")
             .ok_or_else(|| InvalidRedisUrl::new("it has no scheme, such as redis://"))?;
@@ -126,15 +215,12 @@ impl Target {
             Some(base) => (base, true),
             None => (scheme.as_str(), false),
         };
-        let tls = match base {
-            "redis" | "valkey" => false,
-            "rediss" | "valkeys" => true,
-            _ => {
-                return Err(InvalidRedisUrl::new(
+        let (scheme, tls) =
+            SCHEMES.into_iter().find(|(known, _)| *known == base).ok_or_else(|| {
+                InvalidRedisUrl::new(
                     "its scheme must be redis, rediss, valkey or valkeys, with +sentinel if it names Sentinels",
-                ));
-            }
-        };
+                )
+            })?;
         let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
         // A password that was not escaped may have a slash in it, but not the hosts after the last `@`.
         let (login, rest) = match rest.rsplit_once('@') {
@@ -169,12 +255,13 @@ impl Target {
         if parts.next().is_some() {
             return Err(InvalidRedisUrl::new("its path has too many parts"));
         }
-        let target = Self { topology, tls, login, sentinel_login: options.sentinel_login, database };
+        let Options { sentinel_login, prefix, .. } = options;
+        let target = Self { scheme, topology, tls, login, sentinel_login, database, prefix };
         target.check().map(|()| target)
     }
 
     /// Checks that the parts go together.
-    pub(super) fn check(&self) -> Result<(), InvalidRedisUrl> {
+    pub(in crate::vault) fn check(&self) -> Result<(), InvalidRedisUrl> {
         match self.topology {
             Topology::Cluster(_) if self.database != 0 => {
                 Err(InvalidRedisUrl::new("a cluster has only the database 0"))
@@ -184,20 +271,32 @@ impl Target {
     }
 }
 
-/// Shows what a person needs to know which engine it is: no name, no password.
+/// Shows the URL without a name and a password.
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let list = |addresses: &[Address]| {
-            let shown: Vec<_> = addresses.iter().map(Address::to_string).collect();
-            shown.join(",")
+        let escaped =
+            |text: &str| encoded(text, |byte| byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte));
+        let Self { scheme, topology, database, prefix, .. } = self;
+        let (kind, addresses) = match topology {
+            Topology::Alone(address) => ("", std::slice::from_ref(address)),
+            Topology::Sentinel { sentinels, .. } => ("+sentinel", &**sentinels),
+            Topology::Cluster(nodes) => ("", &**nodes),
         };
-        match &self.topology {
-            Topology::Alone(address) => write!(f, "{address}"),
-            Topology::Sentinel { sentinels, service } => {
-                write!(f, "the service {service:?} of the Sentinels {}", list(sentinels))
-            }
-            Topology::Cluster(nodes) => write!(f, "the cluster of {}", list(nodes)),
+        let addresses: Vec<_> = addresses.iter().map(Address::to_string).collect();
+        write!(f, "{scheme}{kind}://{}", addresses.join(","))?;
+        if let Topology::Sentinel { service, .. } = topology {
+            write!(f, "/{}", escaped(service))?;
         }
+        if *database != 0 {
+            write!(f, "/{database}")?;
+        }
+        let is_cluster = matches!(topology, Topology::Cluster(_));
+        let cluster = is_cluster.then(|| "cluster=true".to_owned());
+        let prefix = prefix.as_deref().map(|prefix| format!("prefix={}", escaped(prefix)));
+        for (option, mark) in cluster.into_iter().chain(prefix).zip(["?", "&"]) {
+            write!(f, "{mark}{option}")?;
+        }
+        Ok(())
     }
 }
 
@@ -206,6 +305,7 @@ impl fmt::Display for Target {
 struct Options {
     cluster: bool,
     sentinel_login: Login,
+    prefix: Option<String>,
 }
 
 impl Options {
@@ -219,13 +319,17 @@ impl Options {
                         .parse()
                         .map_err(|_| InvalidRedisUrl::new("the option cluster is true or false"))?;
                 }
+                "prefix" if value.is_empty() => {
+                    return Err(InvalidRedisUrl::new("its option prefix is empty"));
+                }
+                "prefix" => options.prefix = Some(decoded(value)),
                 "sentinel_username" => options.sentinel_login.user = Some(decoded(value)),
                 "sentinel_password" => {
                     options.sentinel_login.password = Some(decoded(value).into());
                 }
                 _ => {
                     return Err(InvalidRedisUrl::new(
-                        "its options are cluster, sentinel_username and sentinel_password",
+                        "its options are cluster, prefix, sentinel_username and sentinel_password",
                     ));
                 }
             }
@@ -284,6 +388,7 @@ mod tests {
             "redis://:hunter2@a/1?cluster=true",
             "redis://:hunter2@a?cluster=hunter2",
             "redis://:hunter2@a?hunter2=1",
+            "redis://:hunter2@a?prefix=",
             "redis+sentinel://:hunter2@a",
             "redis://:hunter2@[::1",
         ] {
@@ -293,9 +398,30 @@ mod tests {
     }
 
     #[test]
-    fn a_target_shows_no_password() {
-        let target = Target::parse("redis://me:hunter2@a?sentinel_password=hunter2").unwrap();
-        let shown = format!("{target} {target:?}");
-        assert!(shown.contains("a:6379") && !shown.contains("hunter2"), "{shown}");
+    fn a_url_is_shown_as_one_that_leads_to_the_same_engine_without_name_and_password() {
+        for (url, shown) in [
+            ("rediss://me:hunter2@a", "rediss://a:6379"),
+            ("VALKEY://:hunter2@[::1]:7/0", "valkey://[::1]:7"),
+            ("valkeys://me@a/3?prefix=one%2ftwo", "valkeys://a:6379/3?prefix=one%2ftwo"),
+            (
+                "redis://me:hunter2@a,b:1?cluster=true&prefix=p",
+                "redis://a:6379,b:1?cluster=true&prefix=p",
+            ),
+            (
+                "redis+sentinel://me:hunter2@a,b:1/the%20main/2?sentinel_password=hunter2",
+                "redis+sentinel://a:26379,b:1/the%20main/2",
+            ),
+        ] {
+            let target = Target::parse(url).unwrap();
+            assert_eq!(target.to_string(), shown);
+            let again = Target::parse(shown).unwrap();
+            assert_eq!(again.to_string(), shown);
+            assert_eq!(
+                (again.topology, again.tls, again.database, again.prefix),
+                (target.topology.clone(), target.tls, target.database, target.prefix.clone())
+            );
+            let all = format!("{target} {target:?} {:?}", RedisUrl(Arc::new(target.clone())));
+            assert!(!all.contains("hunter2"), "{all}");
+        }
     }
 }
