@@ -6,7 +6,18 @@
 //! - `light`: the same for 1,000 hosts without a pool, each with a connection and a watch of its own, in a few processes: until
 //!   all of them know a cooldown, and how many cooldowns a second the engine takes and tells all of them of.
 //!
-//! The engine runs on the same machine, so the hosts take its time. An argument such as `light` runs one part alone.
+//! An argument such as `light` runs one part alone. The engine runs on the same machine, so the hosts take its time. On two
+//! processors of a shared machine:
+//!
+//! | hosts | a cooldown is known after, p50 | p99 |
+//! |---|---|---|
+//! | 2 | 0.6 ms | 0.9 ms |
+//! | 8 | 1.4 ms | 2.1 ms |
+//! | 32 | 5.3 ms | 8.6 ms |
+//! | 1,000 without a pool | 28–31 ms | 52–59 ms |
+//!
+//! A cooldown costs each host some 430 bytes. While 1,000 hosts watch, 150 to 190 cooldowns a second are written, and 55 to 105
+//! known to all before the next one.
 
 use std::collections::HashMap;
 use std::env;
