@@ -13,8 +13,9 @@ use tracing_subscriber::util::SubscriberInitExt;
 use crate::output;
 
 /// Shows the library's warnings on standard error, in the form of the program's own. With `-v`, shows more of its log, with
-/// levels and modules.
-pub(crate) fn show(verbose: u8) {
+/// levels and modules. A command that `goes_on` also shows when the vault's engine is away, and when it is back: any other
+/// ends with that as its error.
+pub(crate) fn show(verbose: u8, goes_on: bool) {
     let level = match verbose {
         0 => Level::WARN,
         1 => Level::INFO,
@@ -28,6 +29,8 @@ pub(crate) fn show(verbose: u8) {
     let events = if verbose == 0 { LevelFilter::OFF } else { level.into() };
     let targets = targets.with_target("tower_credentials::event", events);
     let targets = targets.with_target("tower_credentials::refresher", events);
+    let engine = if verbose == 0 && !goes_on { LevelFilter::OFF } else { level.into() };
+    let targets = targets.with_target("tower_credentials::engine", engine);
     let shown = match verbose {
         0 => Warnings.boxed(),
         _ => tracing_subscriber::fmt::layer()

@@ -65,7 +65,7 @@ fn main() -> ExitCode {
     let is_private = memory::keep_private();
     let args = Args::typed();
     args.global.color.apply();
-    log::show(args.global.verbose);
+    log::show(args.global.verbose, args.command.goes_on());
     let flags = args.global.places();
     if !flags.is_empty() {
         let commands = Args::command();

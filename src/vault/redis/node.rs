@@ -228,7 +228,7 @@ impl Node {
         if state.fault.is_some() && state.number == live.number {
             (state.failures, state.leave_alone_until, state.fault) = (0, None, None);
             state.was_replica = false;
-            tracing::warn!(target: "tower_credentials", engine = %live.address, "the vault's engine is back");
+            tracing::warn!(target: "tower_credentials::engine", engine = %live.address, "the vault's engine is back");
         }
     }
 
@@ -250,7 +250,7 @@ impl State {
         self.leave_alone_until = Some(Instant::now() + jitter(most));
         // Once for each outage, however many requests fail in it.
         if self.fault.is_none() {
-            tracing::warn!(target: "tower_credentials", reason = fault.words(), "the vault's engine is away");
+            tracing::warn!(target: "tower_credentials::engine", reason = fault.words(), "the vault's engine is away");
         }
         self.fault = Some(fault);
     }

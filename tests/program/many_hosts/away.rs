@@ -17,8 +17,12 @@ fn commands_fail_with_the_way_out_and_say_what_they_know() {
         "vault restored --yes",
         "token x",
     ] {
-        scene.run(command).code(5).says("can't be reached").says("start the engine");
+        let run = scene.run(command).code(5).says("can't be reached").says("start the engine");
+        assert_eq!(run.stderr.matches("Connection refused").count(), 1, "{run:#?}");
+        assert!(!run.stderr.contains("engine is away"), "{run:#?}");
     }
+    // The log is whole for who asks for it.
+    scene.run("-v list").code(5).says("the vault's engine is away");
     let input = ["--vault", &scene.url(), "login", "x", "--api-key"].map(str::to_owned);
     scene.home.run_with(input, "planted-key\n").code(5).says("can't be reached");
     let shown = scene.run("vault path --json").ok().says("can't be reached").json();

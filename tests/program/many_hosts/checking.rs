@@ -47,12 +47,60 @@ fn damaged_records_are_named_with_the_command_that_removes_them() {
     scene.server.tell::<()>(&["HSET", records, &b, &broken]);
     scene.server.tell::<()>(&["HSET", records, &a, "planted"]);
     let report = scene.run("vault check").code(5).prints("accounts: 2; opened: 0");
+    // Each is named once, although its key is looked at, too.
+    assert!(report.stderr.contains("the vault has 2 problems"), "{report:#?}");
     for id in [&a, &b] {
         let removal = format!("logout {id} --yes");
         assert!(report.stdout.contains(&removal), "no {removal:?} in {report:#?}");
         scene.run(&removal).ok();
     }
     scene.run("vault check").ok().prints("accounts: 0");
+}
+
+#[test]
+fn indexes_and_pools_that_are_missing_are_told_and_mended_by_fix() {
+    let Some(scene) = Scene::start() else { return };
+    scene.login("a");
+    scene.server.tell::<()>(&["HDEL", "tower-credentials:{x/default}:labels", "a"]);
+    scene.server.tell::<()>(&["DEL", "tower-credentials:pools"]);
+    scene
+        .run("vault check")
+        .code(5)
+        .prints("warning: tower-credentials:{x/default}:labels: it lacks \"a\"")
+        .prints("warning: tower-credentials:{x/default}: it has accounts, and is not in")
+        .prints("vault check --fix")
+        .says("2 problems");
+    let findings = || scene.run("vault check --json").json()["findings"].clone();
+    assert_eq!(findings()[0]["kind"], "labels");
+    assert_eq!(
+        (&findings()[0]["severity"], &findings()[0]["is_fixed"]),
+        (&"warning".into(), &false.into())
+    );
+    let fixed =
+        scene.run("vault check --fix").ok().prints("fixed: tower-credentials:{x/default}:labels");
+    assert!(!fixed.stdout.contains("--fix"), "{fixed:#?}");
+    assert!(findings().as_array().unwrap().is_empty(), "{:#}", findings());
+    assert_eq!(labels(&scene.run("list --json").ok()), ["a"]);
+}
+
+#[test]
+fn a_key_that_is_not_the_vaults_is_a_note_and_one_of_another_type_is_an_error() {
+    let Some(scene) = Scene::start() else { return };
+    scene.login("a");
+    scene.server.tell::<()>(&["SET", "tower-credentials:planted", "1"]);
+    scene.run("vault check").ok().prints("note: tower-credentials:planted: it is no key of the vault");
+    scene.server.tell::<()>(&["SET", "tower-credentials:{x/default}:notes", "1"]);
+    scene
+        .run("vault check --fix")
+        .code(5)
+        .prints("error: tower-credentials:{x/default}:notes: something else is kept")
+        .says("Nothing of this is fixed");
+    let other = super::host();
+    let (file, _) = other.new_key("wrong.key");
+    // It needs no key.
+    run(&other, &scene.url(), &format!("--key-file {} vault check", file.display()))
+        .code(5)
+        .prints("error: tower-credentials:{x/default}:notes");
 }
 
 #[test]

@@ -9,6 +9,7 @@ mod commands;
 mod naming;
 mod passwords;
 mod serving;
+mod status;
 
 use crate::cli::{Home, Run};
 use crate::server::Server;

@@ -182,11 +182,8 @@ impl Status {
     }
 
     fn show(&self, context: &Context, report: &Report<'_>) -> Result<(), Failure> {
-        if let Some(EngineReport { url, answered_in_ms, .. }) = &report.engine {
-            output::print(format_args!(
-                "{}: answered in {answered_in_ms} ms; this is what it has now",
-                output::strong(url)
-            ))?;
+        if let Some(engine) = &report.engine {
+            output::print(engine)?;
         }
         if report.accounts == 0 && report.troubles.is_empty() {
             let why = match context.has_vault() {

@@ -26,7 +26,8 @@ use crate::output;
 /// --restored, accounts from a backup that are sealed with a former key are sealed with the current one, if the former key is
 /// kept beside the key file. An account or a damaged file is never removed.
 ///
-/// Of a vault in a Redis or Valkey every account is opened, and the engine's settings are checked; --fix does nothing there.
+/// Of a vault in a Redis or Valkey every account is opened, and all its keys and the engine's settings are checked. There --fix
+/// writes indexes of labels anew, and adds pools that are missing in the list of pools.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:

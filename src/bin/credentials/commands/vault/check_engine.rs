@@ -1,8 +1,10 @@
-//! `vault check` of a vault in an engine: its accounts, and the engine's settings.
+//! `vault check` of a vault in an engine: its accounts, all its keys, and the engine's settings.
 
 use serde::Serialize;
+use tower_credentials::CredentialId;
 use tower_credentials::vault::redis::RedisBackend;
-use tower_credentials::vault::{Damage, Vault, VaultExt};
+use tower_credentials::vault::redis::check::{self, Finding, FindingKind, Severity};
+use tower_credentials::vault::{Damage, Vault, VaultError, VaultExt};
 
 use super::look::no_vault;
 use crate::account;
@@ -22,13 +24,48 @@ struct Report {
 
 #[derive(Serialize)]
 struct Found {
-    /// `error`, `warning` or `note`.
-    severity: &'static str,
-    /// What it is about: the engine, a pool or a record.
+    /// That of a finding in the engine's keys.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kind: Option<FindingKind>,
+    severity: Severity,
+    /// What it is about: the engine, a key in it, a pool or a record.
     path: String,
     what: String,
     #[serde(flatten)]
     way_out: Option<WayOut>,
+    can_fix: bool,
+    is_fixed: bool,
+}
+
+impl Found {
+    fn new(severity: Severity, path: String, what: String, way_out: Option<WayOut>) -> Self {
+        Self { kind: None, severity, path, what, way_out, can_fix: false, is_fixed: false }
+    }
+
+    /// What was found in the engine's keys.
+    fn in_keys(finding: &Finding) -> Self {
+        let way_out = match (finding.is_fixed, finding.can_fix) {
+            (true, _) => None,
+            (false, true) => Some("credentials vault check --fix"),
+            (false, false) => finding.way_out.as_deref(),
+        };
+        let way_out = way_out.map(|way_out| WayOut::new(&output::plain(way_out)));
+        Self {
+            kind: Some(finding.kind),
+            can_fix: finding.can_fix,
+            is_fixed: finding.is_fixed,
+            ..Self::new(
+                finding.severity,
+                output::plain(&finding.key),
+                output::plain(&finding.what),
+                way_out,
+            )
+        }
+    }
+
+    fn is_wrong(&self) -> bool {
+        !self.is_fixed && self.severity > Severity::Note
+    }
 }
 
 /// Checks the vault in this engine.
@@ -41,30 +78,37 @@ pub(super) async fn check(
     if !engine.is_vault().await? {
         return Err(no_vault(context));
     }
+    let in_keys = engine.check(fix).await?;
     let mut report = Report {
         engine: context.vault_name(),
-        pools: 0,
-        records: 0,
+        pools: in_keys.pools,
+        records: in_keys.records,
         opened: 0,
         findings: of_the_engine(context, engine).await?,
     };
     // Everything else is checked without the key.
     let no_key = match context.vault().await {
         Ok(Some(vault)) => {
-            look(&mut report, engine, &vault).await?;
+            look(&mut report, engine, &vault, &in_keys).await?;
             None
         }
         Ok(None) => return Err(no_vault(context)),
-        Err(failure) => Some(failure),
+        Err(failure) => {
+            report.findings.extend(in_keys.findings.iter().map(Found::in_keys));
+            Some(failure)
+        }
     };
     match json {
         true => output::print_json(&report)?,
         false => output::print(in_words(&report, no_key.is_none()))?,
     }
-    if fix {
-        output::say("Nothing of a vault in an engine is fixed by --fix: do what is said above");
+    let wrong = report.findings.iter().filter(|finding| finding.is_wrong()).count();
+    if fix && !report.findings.iter().any(|finding| finding.is_fixed) {
+        output::say(match wrong {
+            0 => "Nothing had to be fixed",
+            _ => "Nothing of this is fixed by --fix: do what is said above",
+        });
     }
-    let wrong = report.findings.iter().filter(|finding| finding.severity != "note").count();
     match (no_key, wrong) {
         (Some(failure), _) => Err(failure),
         (None, 0) => Ok(Exit::Done),
@@ -76,60 +120,82 @@ pub(super) async fn check(
 /// Returns what is to be said of the engine itself.
 async fn of_the_engine(context: &Context, engine: &RedisBackend) -> Result<Vec<Found>, Failure> {
     let state = EngineReport::of(engine, context.vault_name()).await?;
-    let found = state.findings.into_iter().map(|finding| Found {
-        severity: if finding.loses_secrets { "warning" } else { "note" },
-        path: state.url.clone(),
-        what: finding.what,
-        way_out: finding.way_out,
+    let found = state.findings.into_iter().map(|finding| {
+        let severity = if finding.loses_secrets { Severity::Warning } else { Severity::Note };
+        Found::new(severity, state.url.clone(), finding.what, finding.way_out)
     });
     Ok(found.collect())
 }
 
-/// Opens every account.
-async fn look(report: &mut Report, engine: &RedisBackend, vault: &impl Vault) -> Result<(), Failure> {
-    let pools = engine.pools().await?;
-    report.pools = pools.len();
+/// Opens every account, and adds what was found in the keys.
+async fn look(
+    report: &mut Report,
+    engine: &RedisBackend,
+    vault: &impl Vault,
+    in_keys: &check::Report,
+) -> Result<(), Failure> {
+    let (mut damaged, mut pools_unread) = (Vec::new(), Vec::new());
+    let pools = match engine.pools().await {
+        Ok(pools) => pools,
+        Err(error) => {
+            pools_unread.push(unread("the list of pools".to_owned(), error)?);
+            Vec::new()
+        }
+    };
+    (report.pools, report.records) = (pools.len(), 0);
     for pool in pools {
         match vault.load_pool(pool.clone()).await {
             Ok(stored) => {
                 report.records += stored.credentials.len() + stored.damaged.len();
                 report.opened += stored.credentials.len();
-                report.findings.extend(stored.damaged.iter().map(damaged));
+                damaged.extend(stored.damaged);
             }
-            Err(error) => {
-                let failure = Failure::from(error);
-                if failure.is_away() {
-                    return Err(failure);
-                }
-                report.findings.push(Found {
-                    severity: "error",
-                    path: format!("the pool {pool}"),
-                    what: output::plain(failure.message()),
-                    way_out: None,
-                });
-            }
+            Err(error) => pools_unread.push(unread(format!("the pool {pool}"), error)?),
         }
     }
+    // A record that can't be read is named once, with the command that removes it.
+    let is_damaged = |finding: &&Finding| {
+        finding.kind == FindingKind::Record
+            && damaged.iter().filter_map(id_of).any(|id| finding.what.contains(&id.to_string()))
+    };
+    let others = in_keys.findings.iter().filter(|finding| !is_damaged(finding));
+    report.findings.extend(others.map(Found::in_keys));
+    report.findings.extend(damaged.iter().map(of_damage));
+    report.findings.extend(pools_unread);
     Ok(())
 }
 
-fn damaged(damage: &Damage) -> Found {
-    let way_out = account::damage_way_out(damage);
-    Found {
-        severity: "error",
-        path: output::plain(&damage.record),
-        what: output::plain(account::what_is_wrong(damage)),
-        way_out: way_out.map(|way_out| WayOut::new(&output::plain(&way_out))),
+/// Returns what is said of what can't be read, unless the engine is away.
+fn unread(what: String, error: VaultError) -> Result<Found, Failure> {
+    let failure = Failure::from(error);
+    match failure.is_away() {
+        true => Err(failure),
+        false => Ok(Found::new(Severity::Error, what, output::plain(failure.message()), None)),
     }
+}
+
+fn id_of(damage: &Damage) -> Option<CredentialId> {
+    damage.id.or_else(|| account::id_of(&damage.record))
+}
+
+fn of_damage(damage: &Damage) -> Found {
+    let way_out = account::damage_way_out(damage);
+    Found::new(
+        Severity::Error,
+        output::plain(&damage.record),
+        output::plain(account::what_is_wrong(damage)),
+        way_out.map(|way_out| WayOut::new(&output::plain(&way_out))),
+    )
 }
 
 fn in_words(report: &Report, is_opened: bool) -> String {
     let mut lines = Vec::new();
-    for Found { severity, path, what, way_out } in &report.findings {
-        let severity = match *severity {
-            "error" => output::bad("error").to_string(),
-            "warning" => output::doubtful("warning").to_string(),
-            other => other.to_owned(),
+    for Found { severity, path, what, way_out, is_fixed, .. } in &report.findings {
+        let severity = match severity {
+            _ if *is_fixed => output::good("fixed").to_string(),
+            Severity::Error => output::bad("error").to_string(),
+            Severity::Warning => output::doubtful("warning").to_string(),
+            _ => "note".to_owned(),
         };
         lines.push(format!("{severity}: {path}: {what}"));
         lines.extend(way_out.as_ref().map(ToString::to_string));
