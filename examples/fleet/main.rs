@@ -14,7 +14,6 @@
 
 #[path = "../../tests/authorization_server/mod.rs"]
 mod authorization_server;
-#[allow(dead_code, reason = "it is the tests'")]
 #[path = "../../tests/engine/mod.rs"]
 mod engine;
 mod fleet;

@@ -38,7 +38,7 @@ const SEARCHED: usize = 4096;
 
 /// What stands before an id. To prepare the search takes longer than to search most responses.
 static KEYS: LazyLock<[Finder<'_>; 2]> =
-    LazyLock::new(|| ["\"id\"", "\"name\""].map(|key| Finder::new(key)));
+    LazyLock::new(|| ["\"id\"", "\"name\""].map(Finder::new));
 
 /// How many ids each half of the memory holds.
 const HALF: usize = 8192;
