@@ -1,5 +1,6 @@
 //! An engine that has forgotten is given back what hosts have seen, unless it was restored on purpose.
 
+mod emptied;
 mod standings;
 
 use std::fs;
@@ -7,6 +8,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use tokio::time::timeout;
+use tower_credentials::standing::Standings;
 use tower_credentials::vault::{Vault, VaultExt};
 use tower_credentials::{CredentialId, Generation, Secret};
 
@@ -38,6 +40,10 @@ fn backup(server: &Server) -> impl FnOnce() {
         server.start_again();
         drop(kept);
     }
+}
+
+async fn standings(vault: &impl Vault) -> Standings {
+    once_it_is_back(async || vault.load_pool(pool()).await).await.unwrap().standings
 }
 
 /// Stores a new secret, and returns its generation.

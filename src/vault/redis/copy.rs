@@ -3,6 +3,7 @@
 use tokio::time::Instant;
 
 use super::entry::{Entry, EntryId};
+use super::epoch::Epoch;
 use super::pool::{Loaded, Seen};
 use super::replica::{Known, NotNext, Replica};
 use super::stored::Stored;
@@ -24,8 +25,8 @@ pub(super) struct Copy {
     pub(super) snapshot: EntryId,
     /// Until when another host has the time to store a snapshot.
     pub(super) snapshot_claimed_until: Option<Instant>,
-    /// What tells this pool from one that was restored from a backup on purpose.
-    pub(super) epoch: Option<String>,
+    /// What tells this pool from one that was restored from a backup on purpose, and from one that has begun anew.
+    pub(super) epoch: Option<Epoch>,
 }
 
 impl Copy {
@@ -56,10 +57,17 @@ impl Copy {
         }
     }
 
-    /// Forgets what was known.
-    pub(super) fn forget(&mut self) {
-        self.known.clear();
-        (self.replica, self.given_up) = (None, None);
+    /// Compares the engine's epoch with the one that is known. Drops all that is known if the pool was restored from a backup
+    /// on purpose, and returns whether it was.
+    pub(super) fn drop_if_restored(&mut self, engine: &Epoch) -> bool {
+        let known = self.epoch.get_or_insert_with(|| engine.clone());
+        let is_restored = known.was_restored_to(engine);
+        if is_restored {
+            self.known.clear();
+            (self.replica, self.given_up) = (None, None);
+            self.epoch = Some(engine.clone());
+        }
+        is_restored
     }
 
     /// Returns the standings as they were last seen.
@@ -69,6 +77,11 @@ impl Copy {
 
     /// Takes a pool as it was loaded.
     pub(super) fn take(&mut self, loaded: &mut Loaded, records: Vec<(CredentialId, Stored)>) {
+        self.drop_if_restored(&loaded.epoch);
+        if self.epoch.as_ref().is_some_and(|known| known.is_forgotten_by(&loaded.epoch)) {
+            // The engine has forgotten again since it was given back, or was restored while it was read.
+            return;
+        }
         let has_newer =
             self.replica.as_ref().is_some_and(|replica| replica.last().number > loaded.last.number);
         if loaded.seen == Seen::Forgotten || !has_newer {
@@ -94,8 +107,6 @@ impl Copy {
             self.last = loaded.last;
         }
         self.snapshot = loaded.snapshot;
-        if !loaded.epoch.is_empty() {
-            self.epoch = Some(loaded.epoch.clone());
-        }
+        self.epoch = Some(loaded.epoch.clone());
     }
 }

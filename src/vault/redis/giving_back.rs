@@ -1,14 +1,15 @@
 //! An engine that has forgotten: it was started from an older file, or another node took over without the last changes.
 //!
 //! Each host has seen the sealed records, so the fleet's memory is another replica: a newer secret than the engine's is
-//! given back before anybody presents the old one again. A vault that was restored from a backup on purpose has another
+//! given back before anybody presents the old one again. A vault that was restored from a backup on purpose says so by its
 //! epoch, and is given nothing.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::pool::{Pool, Seen};
-use super::script::GIVE_BACK;
+use super::epoch::Epoch;
+use super::pool::{Loaded, Pool, Seen};
+use super::script::{GIVE_BACK, RESTORED};
 use super::stored::Stored;
 use super::{Inner, random};
 use crate::credential::CredentialId;
@@ -17,47 +18,54 @@ use crate::vault::{VaultError, free_label};
 /// How many records are given back at a time.
 const AT_A_TIME: usize = 200;
 
+/// How often records are offered whose labels are taken, each time with other ones.
+const TRIES: usize = 16;
+
 impl Inner {
     /// Gives back what the engine has an older record of, or has lost. Returns whether it was given anything.
     pub(super) async fn give_back(
         self: &Arc<Self>,
         pool: &Arc<Pool>,
-        seen: Seen,
-        epoch: &str,
-        stored: &HashMap<CredentialId, String>,
+        loaded: &Loaded,
     ) -> Result<bool, VaultError> {
         let (epoch, lost) = {
             let mut copy = pool.copy();
-            let known_epoch = copy.epoch.clone();
-            if !epoch.is_empty() && known_epoch.as_ref().is_some_and(|known| known != epoch) {
+            if copy.drop_if_restored(&loaded.epoch) {
                 tracing::warn!(
                     target: "tower_credentials",
                     pool = %pool.key,
                     "the vault's pool was restored from a backup: what this process knows of it is dropped"
                 );
-                copy.forget();
-                copy.epoch = Some(epoch.to_owned());
                 return Ok(false);
             }
-            let is_lost = |(id, known): &(&CredentialId, &Stored)| match stored.get(id) {
+            let is_lost = |(id, known): &(&CredentialId, &Stored)| match loaded.records.get(id) {
                 Some(text) => {
                     generation_of(text).is_some_and(|stored| stored < known.generation().get())
                 }
-                None => seen == Seen::Forgotten,
+                None => loaded.seen == Seen::Forgotten,
             };
-            let mut lost: Vec<_> = copy.known.iter().filter(is_lost).collect();
+            let can_be_read = |(_, known): &(&CredentialId, &Stored)| known.record().is_some();
+            let mut lost: Vec<_> = copy.known.iter().filter(is_lost).filter(can_be_read).collect();
             // Lost ones come back in the order in which they were.
             let order = copy.last_known().into_iter().flat_map(|replica| &replica.standings().order);
             let order: HashMap<_, _> = order.zip(0..).collect();
             lost.sort_by_key(|(id, _)| order.get(*id).copied().unwrap_or(usize::MAX));
             let lost: Vec<_> = lost.into_iter().map(|(id, stored)| (*id, stored.clone())).collect();
-            (known_epoch, lost)
+            let Some(epoch) = copy.epoch.clone() else { return Ok(false) };
+            (epoch, lost)
         };
-        let Some(epoch) = epoch.filter(|_| !lost.is_empty()) else { return Ok(false) };
+        // So that no host that has not seen a restore on purpose undoes it.
+        let has_forgotten_restores = epoch.is_forgotten_by(&loaded.epoch);
+        if lost.is_empty() && !has_forgotten_restores {
+            return Ok(false);
+        }
         // Before any record: a host that starts now must open what it finds.
         self.give_identity_back().await?;
         self.list_pool(&pool.key).await?;
         let mut given = 0;
+        if has_forgotten_restores {
+            self.offer(pool, &epoch, Vec::new()).await?;
+        }
         for some in lost.chunks(AT_A_TIME) {
             given += self.offer(pool, &epoch, some.to_vec()).await?;
         }
@@ -72,13 +80,12 @@ impl Inner {
         Ok(true)
     }
 
-    /// Gives all pools another epoch, so that no host gives anything back.
+    /// Adds a restore to the epochs of all pools, so that no host gives anything back.
     pub(super) async fn restored(&self) -> Result<(), VaultError> {
         for key in self.all_pools().await? {
             let keys = &self.pool(&key).keys;
-            let mut set = redis::cmd("SET");
-            set.arg(keys.part("epoch")).arg(random::token());
-            self.engine.command::<()>(keys.slot(), &set).await?;
+            let call = RESTORED.on(keys.all()).arg(random::token());
+            self.durable.run::<u8>(keys.slot(), call).await?;
         }
         Ok(())
     }
@@ -87,13 +94,12 @@ impl Inner {
     async fn offer(
         &self,
         pool: &Pool,
-        epoch: &str,
+        epoch: &Epoch,
         mut lost: Vec<(CredentialId, Stored)>,
     ) -> Result<usize, VaultError> {
         let mut given = 0;
-        // The second time with other labels.
-        for _ in 0..2 {
-            let mut call = GIVE_BACK.on(pool.keys.all()).arg(random::number()).arg(epoch);
+        for _ in 0..TRIES {
+            let mut call = GIVE_BACK.on(pool.keys.all()).arg(random::number()).arg(epoch.restores());
             let mut sent = Vec::with_capacity(lost.len());
             for (id, stored) in lost {
                 let Some(record) = stored.record() else { continue };

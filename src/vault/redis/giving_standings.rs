@@ -34,7 +34,7 @@ impl Inner {
             let mut call = GIVE_STANDINGS
                 .on(pool.keys.all())
                 .arg(random::number())
-                .arg(epoch)
+                .arg(epoch.restores())
                 .arg(loaded.last.to_say())
                 .arg(json);
             for batch in known.past().batches.iter() {

@@ -49,7 +49,7 @@
 //! | `notes`, `failures` | hash | the refreshes that have begun, and that have failed |
 //! | `batches`, `origins` | hash, sorted set | the last batch of the last 1,024 origins |
 //! | `gone` | sorted set | the ids that were removed in the last 30 days |
-//! | `epoch` | string | changes if the pool is restored from a backup on purpose |
+//! | `epoch` | string | `LOG:RESTORES`: which log it is, and a token for each restore from a backup on purpose |
 //! | `lease:ID` | string | who refreshes a credential; lapses by itself |
 //!
 //! `PREFIX:vault` says which key seals the vault, `PREFIX:pools` lists the pools, and `PREFIX:{client:NAME}:lease` is a client's lease. `specs/fleet.md` in the crate's
@@ -109,6 +109,7 @@ mod dial;
 mod durable;
 mod engine;
 mod entry;
+mod epoch;
 mod facts;
 mod fault;
 mod find;

@@ -10,6 +10,7 @@ use super::Inner;
 use super::clocks::Difference;
 use super::copy::Copy;
 use super::entry::{Entry, EntryId};
+use super::epoch::Epoch;
 use super::keys::Keys;
 use super::replica::{Known, NotNext, Replica};
 use super::script::{LOAD, READ_ON};
@@ -23,7 +24,7 @@ use crate::vault::{Changes, Revision, StoredPool, VaultError};
 /// How many entries are read at a time. A host that has missed more loads the pool.
 pub(super) const MOST_ENTRIES: usize = 1024;
 
-/// How often standings are offered to an engine that has forgotten them, while others change them.
+/// How often an engine that has forgotten is given back accounts, if it forgets again, or standings, if others change them.
 const TRIES: usize = 16;
 
 /// A pool, as far as this process has to do with it.
@@ -42,7 +43,7 @@ pub(super) struct Pool {
 pub(super) struct Loaded {
     pub(super) seen: Seen,
     pub(super) last: EntryId,
-    pub(super) epoch: String,
+    pub(super) epoch: Epoch,
     pub(super) snapshot: EntryId,
     /// The entries after the snapshot.
     pub(super) log: Vec<Entry>,
@@ -94,9 +95,10 @@ impl Pool {
         self.copy.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Keeps what this process itself has stored.
-    pub(super) fn learn(&self, id: CredentialId, stored: Stored) {
+    /// Keeps what this process itself has stored in an engine with this epoch.
+    pub(super) fn learn(&self, id: CredentialId, stored: Stored, engine: &Epoch) {
         let mut copy = self.copy();
+        copy.drop_if_restored(engine);
         if copy.known.get(&id).is_none_or(|known| stored.is_newer_than(known)) {
             copy.known.insert(id, stored);
         }
@@ -111,7 +113,10 @@ impl Inner {
     ) -> Result<StoredPool<Sealed>, VaultError> {
         let difference = self.difference(pool).await?;
         let mut loaded = self.read(pool).await?;
-        if self.give_back(pool, loaded.seen, &loaded.epoch, &loaded.records).await? {
+        for _ in 0..TRIES {
+            if !self.give_back(pool, &loaded).await? {
+                break;
+            }
             loaded = self.read(pool).await?;
         }
         for _ in 0..TRIES {
@@ -149,7 +154,10 @@ impl Inner {
     }
 
     async fn read(&self, pool: &Pool) -> Result<Loaded, VaultError> {
-        let last = pool.copy().last;
+        let (last, known_epoch) = {
+            let copy = pool.copy();
+            (copy.last, copy.epoch.clone())
+        };
         let call = LOAD.on(pool.keys.all()).arg(last.to_say());
         let within = self.engine.within * 10;
         type Said = (String, String, String, String, Vec<Entry>, HashMap<String, Vec<u8>>);
@@ -172,7 +180,13 @@ impl Inner {
         // What is not text can't be read, and is reported as that.
         let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
         let by_id = records.into_iter().filter_map(|(id, bytes)| Some((id.parse().ok()?, text(bytes))));
-        let (seen, records) = (Seen::said(&seen), by_id.collect());
+        let records = by_id.collect();
+        let epoch = Epoch::said(&epoch);
+        let seen = match known_epoch {
+            // Another log may be longer than the one that was read, and trimmed.
+            Some(known) if known.is_other_log(&epoch) => Seen::Forgotten,
+            _ => Seen::said(&seen),
+        };
         Ok(Loaded { seen, last, epoch, snapshot, log: entries, replica, records })
     }
 

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use super::entry::EntryId;
+use super::epoch::Epoch;
 use super::fault::not_understood;
 use super::pool::Pool;
 use super::script::{MOVE, PUT, RECORD, REMOVE, SWAP};
@@ -48,13 +49,11 @@ impl Inner {
                 .arg(random::number())
                 .arg(id.to_string())
                 .arg(&*record.metadata.label)
-                .arg(stored.text())
-                .arg(random::token());
+                .arg(stored.text());
             let (said, epoch): (String, String) = self.durable.run(pool.keys.slot(), call).await?;
             match said.as_str() {
                 "ok" => {
-                    pool.copy().epoch.get_or_insert(epoch);
-                    pool.learn(id, stored);
+                    pool.learn(id, stored, &Epoch::said(&epoch));
                     return Ok(record.metadata);
                 }
                 "exists" => return Err(VaultError::Exists(id)),
@@ -216,7 +215,8 @@ impl Inner {
         let said: Vec<String> = self.durable.run(pool.keys.slot(), call).await?;
         match said.first().map(String::as_str) {
             Some("ok") => {
-                pool.learn(id, stored);
+                let epoch = said.get(1).map(String::as_str).unwrap_or_default();
+                pool.learn(id, stored, &Epoch::said(epoch));
                 Ok(Swapped::Done)
             }
             Some("taken") => Ok(Swapped::LabelTaken),

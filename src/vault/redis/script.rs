@@ -79,8 +79,9 @@ scripts! {
     BEGIN = "pool", "begin";
     FAILED = "pool", "failed";
     RELEASE_REFRESH = "pool", "release_refresh";
-    GIVE_BACK = "pool", "give_back";
-    GIVE_STANDINGS = "pool", "batches", "give_standings";
+    GIVE_BACK = "pool", "give_restores", "give_back";
+    GIVE_STANDINGS = "pool", "batches", "give_restores", "give_standings";
+    RESTORED = "pool", "restored";
     LOOK = "pool", "look";
     INDEX_LABELS = "pool", "index_labels";
     IDENTIFY = "identify";

@@ -1,7 +1,7 @@
 //! An engine that has forgotten is given back limits, and what a person has set.
 
 use futures_util::future::join_all;
-use tower_credentials::standing::{Change, Outcome, Quota, QuotaName, Standings};
+use tower_credentials::standing::{Change, Outcome, Quota, QuotaName};
 use tower_credentials::vault::key::VaultKey;
 use tower_credentials::vault::redis::RedisBackend;
 use tower_credentials::vault::seal::Seal;
@@ -15,10 +15,6 @@ use crate::server::sealed;
 
 fn outcome(id: CredentialId, change: Change) -> Outcome {
     Outcome { id, change }
-}
-
-async fn standings(vault: &impl Vault) -> Standings {
-    once_it_is_back(async || vault.load_pool(pool()).await).await.unwrap().standings
 }
 
 /// Loads the pool, and returns its revision.

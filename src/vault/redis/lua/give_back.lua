@@ -1,7 +1,5 @@
--- ARGV: random, the epoch that the host knows, then of each record: id, generation, label, record
-local epoch = redis.call('GET', EPOCH)
-if epoch and epoch ~= ARGV[2] then return {'epoch'} end
-redis.call('SET', EPOCH, ARGV[2])
+-- ARGV: random, the restores that the host knows, then of each record: id, generation, label, record
+if not give_restores(ARGV[2]) then return {'epoch'} end
 local said = {'ok'}
 for i = 3, #ARGV, 4 do
   local id, label, value = ARGV[i], ARGV[i + 2], ARGV[i + 3]

@@ -17,8 +17,21 @@ local function number_of(id) return tonumber(string.match(id, '^(%d+)')) or 0 en
 -- The generation of a stored record, `generation.version:json`.
 local function generation_of(value) return tonumber(string.match(value, '^(%d+)')) end
 
+-- The epoch is `LOG:RESTORES`: what tells the log from others, and a token for each restore on purpose.
+local function epoch()
+  local log, restores = string.match(redis.call('GET', EPOCH) or '', '^([^:]*):?(.*)$')
+  return log, restores
+end
+
+local function set_epoch(log, restores) redis.call('SET', EPOCH, log .. ':' .. restores) end
+
 local function append(random, kind, body, batch)
-  local id = digits(number_of(revision()) + 1) .. '-' .. random
+  local number = number_of(revision()) + 1
+  local id = digits(number) .. '-' .. random
+  if number == 1 then
+    local _, restores = epoch()
+    set_epoch(random, restores)
+  end
   if batch then
     redis.call('XADD', LOG, id, 'k', kind, 'b', body, 'n', batch)
   else

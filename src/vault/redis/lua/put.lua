@@ -1,9 +1,8 @@
--- ARGV: random, id, label, record, an epoch for a new pool
+-- ARGV: random, id, label, record
 if redis.call('HEXISTS', RECORDS, ARGV[2]) == 1 then return {'exists', ''} end
 if redis.call('HSETNX', LABELS, ARGV[3], ARGV[2]) == 0 then return {'taken', ''} end
 redis.call('HSET', NAMES, ARGV[2], ARGV[3])
 redis.call('HSET', RECORDS, ARGV[2], ARGV[4])
 redis.call('ZREM', GONE, ARGV[2])
-redis.call('SET', EPOCH, ARGV[5], 'NX')
 append(ARGV[1], 'p', ARGV[4])
-return {'ok', redis.call('GET', EPOCH)}
+return {'ok', redis.call('GET', EPOCH) or ''}

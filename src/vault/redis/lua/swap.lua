@@ -16,4 +16,4 @@ if ARGV[5] == 'secret' then
   redis.call('HDEL', FAILURES, ARGV[2])
 end
 if ARGV[5] ~= 'seal' then append(ARGV[1], 's', ARGV[4]) end
-return {'ok'}
+return {'ok', redis.call('GET', EPOCH) or ''}
