@@ -37,8 +37,7 @@ const MADE: [&str; 12] = [
 const SEARCHED: usize = 4096;
 
 /// What stands before an id. To prepare the search takes longer than to search most responses.
-static KEYS: LazyLock<[Finder<'_>; 2]> =
-    LazyLock::new(|| ["\"id\"", "\"name\""].map(Finder::new));
+static KEYS: LazyLock<[Finder<'_>; 2]> = LazyLock::new(|| ["\"id\"", "\"name\""].map(Finder::new));
 
 /// How many ids each half of the memory holds.
 const HALF: usize = 8192;
