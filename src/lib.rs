@@ -168,7 +168,7 @@
 //! | `follow-redirect` | no | `redirect`: a policy for tower-http's `FollowRedirect`. |
 //! | `metrics` | no | `metrics`: a pool's counters and gauges, through the crate `metrics`. |
 //! | `conformance` | no | `conformance`: tests of what a vault promises, for a backend of your own. Implies `seal`. |
-//! | `cli` | no | The program `credentials`. Implies `backup`, `discovery`, `hyper`, `migrate`, `serve`, `setup`, `tls` and `tui`. |
+//! | `cli` | no | The program `credentials`. Implies `backup`, `discovery`, `hyper`, `migrate`, `redis`, `serve`, `setup`, `tls` and `tui`. |
 //! | `tui` | no | `credentials tui`: the accounts on the screen of a terminal, live. |
 //! | `serve` | no | `credentials exec` and `credentials serve`: one address at which tools find all accounts. |
 //! | `quickstart` | no | The program `quickstart`, an example. Implies `file`. |
