@@ -26,42 +26,32 @@ impl Pool {
     /// # Errors
     /// The vault's error. The pool is then unchanged.
     pub async fn sync(&self) -> Result<(), VaultError> {
-        let result = self.load_changes().await;
+        self.sync_if_told(false).await
+    }
+
+    /// As [`sync`](Self::sync). If a watch has told of a change, what that has brought may be enough.
+    async fn sync_if_told(&self, told: bool) -> Result<(), VaultError> {
+        let result = self.load_changes(told).await;
         self.note_contact(&result);
         self.publish_synced(&result);
         result
     }
 
-    /// Loads what a watch has told of.
-    async fn sync_told(&self) -> Result<(), VaultError> {
-        let result = async {
-            if self.with_state(|state, _| state.must_reload()) || !self.apply_changes(true).await? {
-                self.load().await?;
-            }
-            self.end_misdated();
-            Ok(())
+    /// Loads the changes, or at least what a watch has told of. Publishes nothing.
+    pub(super) async fn load_changes(&self, told: bool) -> Result<(), VaultError> {
+        let revision = match told {
+            true => None,
+            false => Some(self.vault().revision(self.key().clone()).await?),
         };
-        let result = result.await;
-        self.publish_synced(&result);
-        result
-    }
-
-    /// Loads the changes, and publishes nothing.
-    pub(super) async fn load_changes(&self) -> Result<(), VaultError> {
-        let revision = self.vault().revision(self.key().clone()).await?;
         let (is_known, must_reload) =
-            self.with_state(|state, _| (state.revision == revision, state.must_reload()));
-        if must_reload || (!is_known && !self.apply_changes(false).await?) {
+            self.with_state(|state, _| (Some(state.revision) == revision, state.must_reload()));
+        if must_reload || (!is_known && !self.apply_changes(told).await?) {
             self.load().await?;
         }
-        self.end_misdated();
-        Ok(())
-    }
-
-    /// The clock may have been set since the last load.
-    fn end_misdated(&self) {
+        // The clock may have been set since the last load.
         let now = self.now();
         self.with_state(|state, config| state.end_misdated(config, now));
+        Ok(())
     }
 
     /// Starts a task that syncs the pool. It ends with the last clone of the pool, or with the current runtime.

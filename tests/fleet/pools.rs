@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 use tower_credentials::provider::GenericProvider;
+use tower_credentials::standing::{Change, Outcome};
 use tower_credentials::vault::VaultExt;
 use tower_credentials::vault::redis::RedisBackend;
 use tower_credentials::vault::seal::Seal;
@@ -15,7 +16,7 @@ use tower_credentials::{
 use crate::children::eventually;
 use crate::hosts::{hosts, once_it_is_back};
 use crate::server::Server;
-use crate::vault_contract::pool;
+use crate::vault_contract::{pool, put_all};
 
 const SOON: Duration = Duration::from_secs(60);
 
@@ -113,4 +114,24 @@ async fn a_token_that_comes_while_the_engine_is_away_is_stored_when_it_is_back()
     };
     eventually("the new token is stored", is_stored).await;
     assert_eq!(endpoint.presented(), ["refresh-0"]);
+}
+
+#[tokio::test]
+async fn a_pool_that_only_its_watch_tells_of_changes_notices_that_the_engine_is_away_and_back() {
+    let Some(server) = Server::start(&[]) else { return };
+    let [one, other] = hosts(&server).await;
+    let [id, _] = put_all(&one, ["a", "b"]).await;
+    let provider = GenericProvider::bearer("example").origin("https://api.example.com").unwrap();
+    let never = Duration::from_secs(3_600);
+    let told = Pool::builder(provider, one).sync_every(never).open().await.unwrap();
+    other.record(pool(), vec![Outcome { id, change: Change::Paused }]).await.unwrap();
+    let is_paused = async || told.status().iter().any(|one| one.standing.paused).then_some(());
+    eventually("the pool is told of the pause", is_paused).await;
+
+    server.kill();
+    let is_away = async || told.vault_contact().away_since;
+    eventually("the pool notices that the engine is away", is_away).await;
+    server.start_again();
+    let is_back = async || told.vault_contact().away_since.is_none().then_some(());
+    eventually("the pool notices that the engine is back", is_back).await;
 }

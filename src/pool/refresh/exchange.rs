@@ -225,7 +225,7 @@ impl Exchange {
         let id = self.credential().id;
         let vault = self.pool.vault();
         // Others may have renewed it while this task waited.
-        self.pool.load_changes().await?;
+        self.pool.load_changes(false).await?;
         if let Some(verdict) = self.known_verdict() {
             return Err(verdict);
         }

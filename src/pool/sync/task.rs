@@ -159,8 +159,7 @@ impl Syncing {
 
 /// Syncs the pool. While the vault hangs, the rest of what its task does goes on.
 async fn sync_patiently(pool: &Pool, every: Duration, told: bool) -> Result<(), VaultError> {
-    let sync = async { if told { pool.sync_told().await } else { pool.sync().await } };
-    let mut sync = pin!(sync);
+    let mut sync = pin!(pool.sync_if_told(told));
     loop {
         match timeout(every, sync.as_mut()).await {
             Ok(result) => return result,

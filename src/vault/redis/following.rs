@@ -52,7 +52,9 @@ impl Inner {
         while pool.changed.receiver_count() > 0 {
             let began = Instant::now();
             // What is wrong with the engine itself is logged once for each outage, by its node.
-            if let Err(error) = self.read_as_it_grows(pool).await
+            let read = self.read_as_it_grows(pool).await;
+            pool.is_read.store(false, Ordering::Release);
+            if let Err(error) = read
                 && failures == 0
             {
                 if let VaultError::Layer(_) = error {
@@ -99,6 +101,7 @@ impl Inner {
                 let Some(entry) = entries.last() else { break };
                 cursor = entry.id()?;
                 pool.copy().feed(entries)?;
+                pool.is_read.store(true, Ordering::Release);
                 pool.changed.send_replace(());
                 if pool.changed.receiver_count() == 0 {
                     return Ok(());
@@ -150,6 +153,8 @@ struct Followed(Arc<Pool>);
 
 impl Drop for Followed {
     fn drop(&mut self) {
+        // If its runtime has ended, it is dropped while it reads.
+        self.0.is_read.store(false, Ordering::Release);
         self.0.is_followed.store(false, Ordering::Release);
     }
 }

@@ -1,7 +1,7 @@
 //! One pool: what this process knows of it, and reading it from the engine.
 
 use std::collections::HashMap;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
@@ -37,6 +37,8 @@ pub(super) struct Pool {
     pub(super) changed: watch::Sender<()>,
     /// Whether a task reads the log as it grows.
     pub(super) is_followed: AtomicBool,
+    /// Whether that task has read what it has last told of. It also tells that it has lost the log.
+    pub(super) is_read: AtomicBool,
 }
 
 /// A pool, as the engine says it is.
@@ -81,6 +83,7 @@ impl Pool {
             difference: Mutex::default(),
             changed,
             is_followed: AtomicBool::new(false),
+            is_read: AtomicBool::new(false),
         }
     }
 
@@ -217,7 +220,8 @@ impl Inner {
             return Ok((now == since).then(|| Changes::none(now)));
         };
         let difference = self.difference(pool).await?;
-        if !told && !self.read_on(pool, last).await? {
+        let is_read = told && pool.is_read.load(Ordering::Acquire);
+        if !is_read && !self.read_on(pool, last).await? {
             return Ok(None);
         }
         self.keep_snapshot_if_due(pool, Due::BUSY);
