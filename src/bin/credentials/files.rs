@@ -33,6 +33,15 @@ pub(crate) fn beside(vault: &Path, end: &str) -> PathBuf {
     vault.with_file_name(name)
 }
 
+/// Makes a directory and those above it that are missing, for their owner alone.
+pub(crate) fn make_directories(path: &Path) -> io::Result<()> {
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(path)
+}
+
 /// Waits until no other process changes this file. Makes its directory if there is none. The lock lasts as long as what is
 /// returned.
 pub(crate) fn lock(

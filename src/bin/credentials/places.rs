@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 
 use tower_credentials::setup::{Setup, VaultPlace};
 
+use crate::files;
+
 /// The paths that the program uses.
 pub(crate) struct Places {
     pub(crate) vault: VaultPlace,
@@ -41,10 +43,6 @@ impl Places {
         if self.vault.directory().is_some() {
             return Ok(());
         }
-        let mut builder = std::fs::DirBuilder::new();
-        builder.recursive(true);
-        #[cfg(unix)]
-        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-        builder.create(&self.own)
+        files::make_directories(&self.own)
     }
 }

@@ -17,6 +17,7 @@ use tower_credentials::registry::Registry;
 use crate::account::setting;
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
+use crate::files;
 use crate::options::{Global, Json};
 use crate::output;
 use crate::table::{Overflow, table};
@@ -101,11 +102,7 @@ fn make_directory_of(path: &Path) -> io::Result<()> {
     let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) else {
         return Ok(());
     };
-    let mut directories = fs::DirBuilder::new();
-    directories.recursive(true);
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut directories, 0o700);
-    directories.create(parent)
+    files::make_directories(parent)
 }
 
 /// Show the path of the settings file

@@ -88,9 +88,7 @@ impl Check {
                 Err(Failure::new(Exit::Vault, message).way_out("credentials vault check"))
             }
             (Some(failure), _) => Err(failure),
-            (None, 0) => Ok(Exit::Done),
-            (None, 1) => Err(Failure::new(Exit::Vault, "the vault has 1 problem")),
-            (None, wrong) => Err(Failure::new(Exit::Vault, format!("the vault has {wrong} problems"))),
+            (None, wrong) => look::end_of_check(wrong),
         }
     }
 

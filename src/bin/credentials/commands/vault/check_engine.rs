@@ -6,7 +6,7 @@ use tower_credentials::vault::redis::RedisBackend;
 use tower_credentials::vault::redis::check::{self, Finding, FindingKind, Severity};
 use tower_credentials::vault::{Damage, Vault, VaultError, VaultExt};
 
-use super::look::no_vault;
+use super::look::{end_of_check, no_vault};
 use crate::account;
 use crate::context::Context;
 use crate::engine::EngineReport;
@@ -109,11 +109,9 @@ pub(super) async fn check(
             _ => "Nothing of this is fixed by --fix: do what is said above",
         });
     }
-    match (no_key, wrong) {
-        (Some(failure), _) => Err(failure),
-        (None, 0) => Ok(Exit::Done),
-        (None, 1) => Err(Failure::new(Exit::Vault, "the vault has 1 problem")),
-        (None, wrong) => Err(Failure::new(Exit::Vault, format!("the vault has {wrong} problems"))),
+    match no_key {
+        Some(failure) => Err(failure),
+        None => end_of_check(wrong),
     }
 }
 

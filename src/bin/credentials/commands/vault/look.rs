@@ -32,6 +32,25 @@ pub(super) fn in_words<'a>(count: usize, providers: impl Iterator<Item = &'a Str
     format!("{count} {accounts} ({})", providers.join(", "))
 }
 
+/// The end of a check that has found so many problems.
+pub(super) fn end_of_check(problems: usize) -> Result<Exit, Failure> {
+    match problems {
+        0 => Ok(Exit::Done),
+        1 => Err(Failure::new(Exit::Vault, "the vault has 1 problem")),
+        problems => Err(Failure::new(Exit::Vault, format!("the vault has {problems} problems"))),
+    }
+}
+
+/// The failure of a key that is not that of the vault, which is sealed with another one.
+fn not_the_vaults(key: KeyId, vault: impl std::fmt::Display, other: KeyId) -> Failure {
+    Failure::new(Exit::Vault, format!("the key {key} is not the vault's"))
+        .because(format!("the vault {vault} is sealed with the key {other}"))
+}
+
+fn import_key(key: KeyId) -> String {
+    format!("credentials vault import --file FILE, with the key {key}")
+}
+
 /// Refuses a key that does not open the vault.
 pub(super) fn opens(context: &Context, report: &Report, key: &VaultKey) -> Result<(), Failure> {
     let id = key.id();
@@ -42,15 +61,14 @@ pub(super) fn opens(context: &Context, report: &Report, key: &VaultKey) -> Resul
         None => report.sealed.iter().map(|sealed| sealed.key).find(|_| !is_sealed_with),
     };
     let Some(other) = other else { return Ok(()) };
-    let failure = Failure::new(Exit::Vault, format!("the key {id} is not the vault's"))
-        .because(format!("the vault {} is sealed with the key {other}", report.directory));
+    let failure = not_the_vaults(id, &report.directory, other);
     let failure = match is_sealed_with {
         true => failure.because(format!("the key {id} opens only what is not yet sealed with that key")),
         false => failure,
     };
     Err(failure.way_out(match context.keys.kept_key(other) {
         Some(file) => import_of(&file),
-        None => format!("credentials vault import --file FILE, with the key {other}"),
+        None => import_key(other),
     }))
 }
 
@@ -59,9 +77,7 @@ pub(super) async fn opens_engine(context: &Context, key: KeyId) -> Result<(), Fa
     let Some(engine) = context.engine().await? else { return Ok(()) };
     match engine.sealed_with().await {
         Ok(Some(other)) if other != key => {
-            Err(Failure::new(Exit::Vault, format!("the key {key} is not the vault's"))
-                .because(format!("the vault {} is sealed with the key {other}", context.vault_name()))
-                .way_out(format!("credentials vault import --file FILE, with the key {other}")))
+            Err(not_the_vaults(key, context.vault_name(), other).way_out(import_key(other)))
         }
         Ok(_) => Ok(()),
         Err(error) => {
