@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use foldhash::fast::RandomState;
 use http::StatusCode;
 
 use super::EventKind;
@@ -16,7 +17,8 @@ const EVERY: Duration = Duration::from_secs(60);
 /// Makes of each request's events what is kept. Its size is bounded by the accounts, and the statuses of their responses.
 #[derive(Default)]
 pub(super) struct Digest {
-    answered: HashMap<(CredentialId, StatusCode), Answered>,
+    /// Nobody else chooses the keys, so a fast hash does.
+    answered: HashMap<(CredentialId, StatusCode), Answered, RandomState>,
 }
 
 struct Answered {

@@ -1,7 +1,9 @@
 //! Which credential each affinity key uses.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasher, RandomState};
+use std::hash::BuildHasher;
+
+use foldhash::fast::RandomState;
 
 use super::pick_index::SlotIndex;
 use super::request_options::Affinity;
@@ -11,8 +13,8 @@ use super::request_options::Affinity;
 #[derive(Debug, Default)]
 pub(crate) struct AffinityMap {
     hasher: RandomState,
-    young: HashMap<u64, SlotIndex>,
-    old: HashMap<u64, SlotIndex>,
+    young: HashMap<u64, SlotIndex, RandomState>,
+    old: HashMap<u64, SlotIndex, RandomState>,
 }
 
 /// How many keys each half holds.
@@ -20,7 +22,7 @@ const HALF: usize = 8192;
 
 impl AffinityMap {
     /// Returns the key's credential. The 64-bit hash stands for the key: two keys with the same hash merely share an
-    /// account.
+    /// account. So it matters little that the hash, which is a fast one, can be attacked.
     pub(crate) fn get(&mut self, key: &Affinity) -> Option<SlotIndex> {
         let hash = self.hasher.hash_one(key);
         if let Some(slot) = self.young.get(&hash) {

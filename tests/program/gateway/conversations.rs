@@ -148,6 +148,19 @@ async fn what_an_account_has_made_is_asked_of_that_account() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_id_in_what_a_model_writes_is_not_taken_for_something_made() {
+    let (_home, gateway, token, _upstream) = rig().await;
+    let chat = "/openai/v1/chat/completions";
+    let (by, written) = ask(&gateway, &token, "POST", chat, "{}").await;
+    assert_eq!(by, "first-key");
+    let (by, _) = ask(&gateway, &token, "POST", chat, "{\"input\": \"LIMIT\"}").await;
+    assert_eq!(by, "second-key");
+    let about = format!("{{\"previous_response_id\": \"{written}\"}}");
+    let (by, _) = ask(&gateway, &token, "POST", "/openai/v1/responses", &about).await;
+    assert_eq!(by, "second-key");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_conversation_stays_with_its_account_when_another_becomes_the_first() {
     let (home, gateway, token, _upstream) = rig().await;
     let other = client(&home, &["other"]);

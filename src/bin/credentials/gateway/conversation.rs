@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use http::{HeaderMap, HeaderName};
-use memchr::memchr;
 use memchr::memmem::Finder;
+use memchr::{memchr, memchr_iter};
 use tower_credentials::{Affinity, CredentialId, Pin};
 
 use super::fields::Fields;
@@ -31,6 +31,18 @@ const MADE: [&str; 12] = [
     "ftjob-",
     "files/",
     "cachedContents/",
+];
+
+/// How the paths end at which models answer: that makes nothing which has an id of its own. What a model writes may look like
+/// one.
+const ANSWERS: [&str; 7] = [
+    "/chat/completions",
+    "/completions",
+    "/messages",
+    "/embeddings",
+    ":generateContent",
+    ":streamGenerateContent",
+    ":embedContent",
 ];
 
 /// The most of a response that is searched for an id, in bytes. It comes first.
@@ -59,22 +71,36 @@ pub(super) fn of(
     fields: &Fields<'_>,
 ) -> Option<Belongs> {
     let ids = [&fields.previous_response_id, &fields.conversation, &fields.input_file_id];
-    let ids = ids.into_iter().flatten().map(AsRef::as_ref).chain(ids_in(path));
-    if let Some(account) = ids.filter(|id| is_made(id)).find_map(|id| made.by(id)) {
+    let ids = ids.into_iter().flatten().map(AsRef::as_ref).filter(|id| is_made(id));
+    if let Some(account) = ids.chain(ids_in(path)).find_map(|id| made.by(id)) {
         return Some(Belongs::ToAccount(account, Pin::id(account)));
     }
-    let session = SESSION_HEADERS.iter().find_map(|name| headers.get(name)?.to_str().ok());
+    let session = session(headers);
     let conversation = session.or(fields.prompt_cache_key.as_deref()).or(fields.user.as_deref())?;
     Some(Belongs::ToConversation(Affinity::new([client, "\n", conversation].concat())))
 }
 
-/// Returns the parts of a path that may be ids.
+/// Returns what a tool calls its session. One look at each header costs less than a search for each of these.
+fn session(headers: &HeaderMap) -> Option<&str> {
+    let named = headers.iter().filter_map(|(name, value)| {
+        Some((SESSION_HEADERS.iter().position(|session| session == name)?, value.to_str().ok()?))
+    });
+    named.min_by_key(|(place, _)| *place).map(|(_, session)| session)
+}
+
+/// Returns the parts of a path that may be ids: of `/v1/batches/ID/cancel` a segment, and of Google's names, which have two
+/// segments, the rest of the path.
 fn ids_in(path: &str) -> impl Iterator<Item = &str> {
-    let slashes = path.bytes().enumerate().filter(|(_, byte)| *byte == b'/').map(|(at, _)| at);
-    // Google's names have two segments, and end the path.
-    let names = slashes.map(|at| &path[at + 1..]).filter(|rest| rest.contains('/'));
-    // Of `/v1/batches/ID/cancel` each segment.
-    path.split('/').chain(names)
+    let rests = memchr_iter(b'/', path.as_bytes()).map(|slash| &path[slash + 1..]);
+    rests.filter(|rest| is_made(rest)).flat_map(|rest| {
+        let segment = rest.split('/').next().unwrap_or_default();
+        std::iter::once(segment).chain((segment.len() < rest.len()).then_some(rest))
+    })
+}
+
+/// Whether the response to a request for this path may have the id of something made.
+pub(super) fn may_make(path: &str) -> bool {
+    !ANSWERS.iter().any(|end| path.ends_with(end))
 }
 
 fn is_made(id: &str) -> bool {

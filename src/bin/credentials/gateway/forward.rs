@@ -71,14 +71,17 @@ impl Upstream {
         query: Option<&str>,
     ) -> Result<Request<B>, Unforwardable> {
         let (mut head, body) = request.into_parts();
-        // The server has decoded `chunked`. Without the header, nobody would decode the others.
-        if !is_chunked_at_most(&head.headers) {
-            return Err(Unforwardable::Coding);
-        }
         head.uri = self.uri(path, query)?;
         let headers = &mut head.headers;
-        let wants_trailers = lists(headers, &TE).any(|coding| coding.eq_ignore_ascii_case(b"trailers"));
-        remove_hop_by_hop(headers);
+        let mut wants_trailers = false;
+        if has_hop_by_hop(headers) {
+            // The server has decoded `chunked`. Without the header, nobody would decode the others.
+            if !is_chunked_at_most(headers) {
+                return Err(Unforwardable::Coding);
+            }
+            wants_trailers = lists(headers, &TE).any(|coding| coding.eq_ignore_ascii_case(b"trailers"));
+            remove_hop_by_hop(headers);
+        }
         // The client to the upstream makes its own.
         headers.remove(HOST);
         // This server itself sends the 100 when the first piece of the body is read.
@@ -102,19 +105,10 @@ impl Upstream {
     }
 
     fn uri(&self, path: &str, query: Option<&str>) -> Result<Uri, Unforwardable> {
-        let length = self.prefix.len() + path.len() + query.map_or(0, str::len);
-        // With the slash and the question mark.
-        let mut text = String::with_capacity(length + 2);
-        text.push_str(&self.prefix);
-        if !path.starts_with('/') {
-            text.push('/');
-        }
-        text.push_str(path);
-        if let Some(query) = query {
-            text.push('?');
-            text.push_str(query);
-        }
-        let text = Bytes::from(text);
+        let slash = if path.starts_with('/') { "" } else { "/" };
+        let (mark, query) = query.map_or(("", ""), |query| ("?", query));
+        // It has no room left, so it is not copied when it becomes bytes.
+        let text = Bytes::from([&self.prefix, slash, path, mark, query].concat());
         let mut parts = http::uri::Parts::default();
         parts.scheme = Some(self.scheme.clone());
         parts.authority = Some(self.authority.clone());

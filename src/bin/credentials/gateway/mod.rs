@@ -277,7 +277,7 @@ impl<S: Forward> Gateway<S> {
             output::warn(format_args!("{method} {path}: {status}: {message}"));
         };
         match route.service.clone().oneshot(request).await {
-            Ok(response) => match self.answer(response, upgrade, seen) {
+            Ok(response) => match self.answer(response, conversation::may_make(rest), upgrade, seen) {
                 Ok(answer) => Ok(answer),
                 Err(Unusable::Limited(head)) => Err(responses::limited(head)),
                 Err(Unusable::StrangeUpgrade) => {
@@ -299,10 +299,11 @@ impl<S: Forward> Gateway<S> {
         }
     }
 
-    /// Turns the upstream's response into the client's.
+    /// Turns the upstream's response into the client's. `may_make` says whether it may have the id of something made.
     fn answer(
         &self,
         mut response: Response<Either<S::Body, Empty<Bytes>>>,
+        may_make: bool,
         upgrade: Option<OnUpgrade>,
         seen: &mut Seen,
     ) -> Result<Answer<S::Body>, Unusable> {
@@ -314,7 +315,7 @@ impl<S: Forward> Gateway<S> {
         if let Some(by) = head.extensions.remove::<AnsweredBy>() {
             let account = by.credential().id;
             seen.account(account, by.attempts());
-            if head.status.is_success() {
+            if may_make && head.status.is_success() {
                 seen.search(Search::new(&self.made, account));
             }
         }

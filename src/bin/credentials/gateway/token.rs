@@ -89,11 +89,14 @@ pub(super) fn presented<'a>(
     headers: &'a HeaderMap,
     query: Option<&'a str>,
 ) -> impl Iterator<Item = TokenHash> + 'a {
-    let bearer = headers.get_all(AUTHORIZATION).iter().filter_map(|value| bearer(value.as_bytes()));
-    let keys = KEY_HEADERS.into_iter().flat_map(|name| headers.get_all(name).iter());
+    // One look at each header costs less than a search for each of these.
+    let keys = headers.iter().filter_map(|(name, value)| match name {
+        name if *name == AUTHORIZATION => bearer(value.as_bytes()),
+        name if KEY_HEADERS.contains(name) => Some(value.as_bytes().trim_ascii()),
+        _ => None,
+    });
     let in_protocols = lists(headers, &SEC_WEBSOCKET_PROTOCOL).filter_map(key_in_protocol);
-    let in_headers = bearer.chain(keys.map(|value| value.as_bytes().trim_ascii()));
-    let in_headers = in_headers.chain(in_protocols).map(TokenHash::of);
+    let in_headers = keys.chain(in_protocols).map(TokenHash::of);
     let in_query = form_urlencoded::parse(query.unwrap_or_default().as_bytes())
         .filter(|(name, _)| is_key_parameter(name))
         .map(|(_, value)| TokenHash::of(value.as_bytes()));
