@@ -3,6 +3,7 @@
 
 mod failover;
 mod faults;
+mod flooded;
 mod killed;
 mod one_exchange;
 #[cfg(target_os = "linux")]
@@ -26,6 +27,7 @@ use tower_credentials::{Credential, CredentialId, RefreshError, Refresher, Secre
 use crate::authorization_server::{AuthorizationServer, Kind, Rules};
 use crate::children::{self, Child, Job, eventually, hear_while_working, say, setting};
 use crate::host::{GRACE, Host, key, oauth, short, sign_in};
+use crate::many_processes::flood;
 use crate::server::{Server, sealed};
 
 // The children
@@ -33,8 +35,13 @@ use crate::server::{Server, sealed};
 #[test]
 fn a_child_does_its_job() {
     let Some(job) = children::job() else { return };
-    assert_eq!(job, "host");
-    children::on_two_threads(host());
+    children::on_two_threads(async {
+        match &*job {
+            "host" => host().await,
+            "flood" => flood(sealed(backend().await, &children::key("KEY")), key()).await,
+            other => panic!("no such job: {other}"),
+        }
+    });
 }
 
 /// Sends requests at once, whenever it is told `go` and how many, and says what it got.
@@ -43,13 +50,7 @@ async fn host() {
         tracing_subscriber::fmt().with_ansi(false).without_time().with_writer(|| Log).init();
     }
     let server = setting("SERVER").unwrap();
-    let grace = Duration::from_millis(setting("GRACE").unwrap().parse().unwrap());
-    let mut builder = short(RedisBackend::builder(setting("ENGINE").unwrap()), grace);
-    if let Some(millis) = setting("COMMAND") {
-        builder = builder.command_timeout(Duration::from_millis(millis.parse().unwrap()));
-    }
-    let backend = eventually("the engine is there", async || builder.clone().open().await.ok()).await;
-    let vault = sealed(backend, &children::key("KEY"));
+    let vault = sealed(backend().await, &children::key("KEY"));
     let host = Host::with(vault, &server, refresher(&server), |builder| {
         builder.on_event(|event| {
             if let EventKind::RefreshFailed { error, .. } = &event.kind {
@@ -75,6 +76,16 @@ async fn host() {
             _ => return,
         }
     }
+}
+
+/// Opens the engine with the settings of the parent.
+async fn backend() -> RedisBackend {
+    let grace = Duration::from_millis(setting("GRACE").unwrap().parse().unwrap());
+    let mut builder = short(RedisBackend::builder(setting("ENGINE").unwrap()), grace);
+    if let Some(millis) = setting("COMMAND") {
+        builder = builder.command_timeout(Duration::from_millis(millis.parse().unwrap()));
+    }
+    eventually("the engine is there", async || builder.clone().open().await.ok()).await
 }
 
 /// Whether the host's pool has it that the account with this label has failed, is paused, or is not any more.
@@ -171,7 +182,11 @@ impl Scene {
 
     /// A host that is not started yet.
     fn host(&self) -> Job {
-        Job::new(module_path!(), "host")
+        self.job("host")
+    }
+
+    fn job(&self, name: &str) -> Job {
+        Job::new(module_path!(), name)
             .key("KEY", &self.key)
             .set("ENGINE", &self.url)
             .set("SERVER", self.server.url())
