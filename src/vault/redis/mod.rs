@@ -133,6 +133,7 @@ mod settings;
 mod snapshots;
 mod state;
 mod stored;
+mod unfinished;
 
 use std::collections::HashMap;
 use std::fmt;

@@ -78,6 +78,7 @@ scripts! {
     CLAIM_REFRESH = "pool", "claim_refresh";
     BEGIN = "pool", "begin";
     FAILED = "pool", "failed";
+    UNFINISHED = "pool", "unfinished";
     RELEASE_REFRESH = "pool", "release_refresh";
     GIVE_BACK = "pool", "give_restores", "give_back";
     GIVE_STANDINGS = "pool", "batches", "give_restores", "give_standings";

@@ -9,6 +9,7 @@ mod one_exchange;
 #[cfg(target_os = "linux")]
 mod outage;
 mod stopped;
+mod unfinished;
 
 use std::io;
 use std::sync::Arc;

@@ -21,6 +21,7 @@ mod labels;
 mod log;
 mod parts;
 mod pool;
+mod refreshes;
 
 use std::collections::HashSet;
 
