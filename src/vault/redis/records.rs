@@ -42,6 +42,7 @@ impl Inner {
         let (id, wanted) = (record.metadata.id, record.metadata.label.clone());
         let pool = self.pool(&record.metadata.pool);
         self.list_pool(&pool.key).await?;
+        let restores = self.vault_restores().await?;
         for _ in 0..TRIES {
             let stored = Stored::new(&record, 0)?;
             let call = PUT
@@ -53,7 +54,7 @@ impl Inner {
             let (said, epoch): (String, String) = self.durable.run(pool.keys.slot(), call).await?;
             match said.as_str() {
                 "ok" => {
-                    pool.learn(id, stored, &Epoch::said(&epoch));
+                    pool.learn(id, stored, &Epoch::said(&epoch).of_vault(restores));
                     return Ok(record.metadata);
                 }
                 "exists" => return Err(VaultError::Exists(id)),
