@@ -68,6 +68,13 @@ async fn host() {
                 host.meet_limit();
                 say(format!("got {}", host.ask(requests.parse().unwrap()).await));
             }
+            Some(("fail", times)) => {
+                let failed = || host.pool.counters().vault_errors;
+                let enough = failed() + times.parse::<u64>().unwrap();
+                let has_failed = async || (failed() >= enough).then_some(());
+                eventually("requests to the vault fail", has_failed).await;
+                say("failed so often");
+            }
             Some(("see", what)) => {
                 let (label, what) = what.split_once(' ').unwrap();
                 let is_so = async || is_so(&host, label, what).then_some(());
@@ -245,6 +252,12 @@ fn got(host: &mut Child) -> String {
 fn see(host: &mut Child, what: &str) {
     host.tell(&format!("see {what}"));
     host.wait_for("seen");
+}
+
+/// Waits until so many more of the host's requests to the vault have failed.
+fn fail(host: &mut Child, times: usize) {
+    host.tell(&format!("fail {times}"));
+    host.wait_for("failed so often");
 }
 
 /// Starts hosts that tell what they log. Their commands end before a pool's patience does.
