@@ -226,6 +226,10 @@ impl Inner {
         if !is_read && !self.read_on(pool, last).await? {
             return Ok(None);
         }
+        // The pool is loaded, so its epoch becomes known.
+        if pool.copy().has_begun() {
+            return Ok(None);
+        }
         self.keep_snapshot_if_due(pool, Due::BUSY);
         let changes = {
             let copy = pool.copy();

@@ -199,6 +199,7 @@ impl Inner {
         change: Change<'_>,
     ) -> Result<Swapped, VaultError> {
         let id = record.metadata.id;
+        let restores = self.vault_restores().await?;
         let stored = Stored::new(record, before.version() + 1)?;
         let (what, label) = match change {
             Change::Secret => ("secret", ""),
@@ -217,7 +218,7 @@ impl Inner {
         match said.first().map(String::as_str) {
             Some("ok") => {
                 let epoch = said.get(1).map(String::as_str).unwrap_or_default();
-                pool.learn(id, stored, &Epoch::said(epoch));
+                pool.learn(id, stored, &Epoch::said(epoch).of_vault(restores));
                 Ok(Swapped::Done)
             }
             Some("taken") => Ok(Swapped::LabelTaken),

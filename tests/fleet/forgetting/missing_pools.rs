@@ -102,3 +102,33 @@ async fn an_older_file_from_before_the_restore_and_the_pool_is_no_restore() {
         assert_eq!(count_later(&other).await, count);
     }
 }
+
+#[tokio::test]
+async fn a_secret_that_is_renewed_in_a_pool_that_was_empty_at_the_restore_is_given_back() {
+    let Some(server) = Server::start(&[]) else { return };
+    let [one, other] = hosts(&server).await;
+    let empty = one.load_pool(pool()).await.unwrap().revision;
+    restored(&server).await;
+    let [a] = put_all(&other, ["a"]).await;
+    assert!(one.changes(pool(), empty).await.unwrap().is_none(), "it is loaded");
+    one.load_pool(pool()).await.unwrap();
+    let restore = backup(&server);
+    renew(&one, a, "newest").await;
+    restore();
+    once_it_is_back(async || one.load_pool(pool()).await).await.unwrap();
+    assert_eq!(token(&one, a).await, "newest");
+}
+
+#[tokio::test]
+async fn a_secret_that_is_renewed_after_a_restore_that_the_host_has_not_noticed_is_given_back() {
+    let Some(server) = Server::start(&[]) else { return };
+    let [one] = hosts(&server).await;
+    let [a] = put_all(&one, ["a"]).await;
+    one.load_pool(pool()).await.unwrap();
+    restored(&server).await;
+    let restore = backup(&server);
+    renew(&one, a, "newest").await;
+    restore();
+    once_it_is_back(async || one.load_pool(pool()).await).await.unwrap();
+    assert_eq!(token(&one, a).await, "newest");
+}
