@@ -90,6 +90,8 @@ mod response;
 #[cfg(any(feature = "file", feature = "redis"))]
 mod severity;
 mod storable;
+#[cfg(any(feature = "file", feature = "redis"))]
+mod unfinished;
 mod watch;
 
 #[cfg(feature = "backup")]
@@ -135,4 +137,7 @@ pub use response::{
 pub(crate) use storable::check_stored_names;
 pub use storable::{MAX_NAME_LEN, check_name, free_label};
 pub(crate) use storable::{check_kind, check_names, check_secret, check_stored_name, now};
+#[cfg(any(feature = "file", feature = "redis"))]
+#[cfg_attr(docsrs, doc(cfg(any(feature = "file", feature = "redis"))))]
+pub use unfinished::UnfinishedRefresh;
 pub use watch::Watch;

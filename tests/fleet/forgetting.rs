@@ -1,6 +1,7 @@
 //! An engine that has forgotten is given back what hosts have seen, unless it was restored on purpose.
 
 mod emptied;
+mod missing_pools;
 mod standings;
 
 use std::fs;

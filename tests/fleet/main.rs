@@ -8,10 +8,15 @@ mod authorization_server;
 #[path = "../children/mod.rs"]
 mod children;
 mod host;
+#[cfg(unix)]
+#[path = "../many_processes/mod.rs"]
+mod many_processes;
 mod nodes;
 mod proxy;
 #[path = "../engine/mod.rs"]
 mod server;
+#[cfg(unix)]
+mod shared;
 #[path = "../vault/vault_contract.rs"]
 mod vault_contract;
 

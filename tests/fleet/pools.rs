@@ -1,14 +1,20 @@
 //! Pools of several hosts renew one token between them.
 
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio::time::timeout;
+use tower::Service;
 use tower_credentials::provider::GenericProvider;
 use tower_credentials::standing::{Change, Outcome};
-use tower_credentials::vault::VaultExt;
 use tower_credentials::vault::redis::RedisBackend;
 use tower_credentials::vault::seal::Seal;
+use tower_credentials::vault::{Vault, VaultError, VaultExt, VaultRequest, VaultResponse};
 use tower_credentials::{
     BoxError, Credential, Generation, OAuthTokens, Pool, RefreshError, Refresher, Secret,
 };
@@ -19,6 +25,8 @@ use crate::server::Server;
 use crate::vault_contract::{pool, put_all};
 
 const SOON: Duration = Duration::from_secs(60);
+
+const HOSTS: usize = 8;
 
 /// A token endpoint whose refresh tokens work once.
 #[derive(Clone, Default)]
@@ -58,7 +66,39 @@ fn tokens(number: usize) -> OAuthTokens {
     OAuthTokens::new(format!("access-{number}")).refresh(format!("refresh-{number}"))
 }
 
-async fn open(vault: &Seal<RedisBackend>) -> Result<Pool, BoxError> {
+/// A host's vault that tells when the host has first asked for a lease.
+#[derive(Clone)]
+struct Watched {
+    vault: Seal<RedisBackend>,
+    has_asked: Arc<AtomicBool>,
+    have_asked: watch::Sender<usize>,
+}
+
+impl Service<VaultRequest> for Watched {
+    type Response = VaultResponse;
+    type Error = VaultError;
+    type Future = Pin<Box<dyn Future<Output = Result<VaultResponse, VaultError>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), VaultError>> {
+        self.vault.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: VaultRequest) -> Self::Future {
+        use VaultRequest::{LeaseClient, LeaseRefresh};
+        let is_of_lease = matches!(request, LeaseClient { .. } | LeaseRefresh { .. });
+        let mut response = Box::pin(self.vault.call(request));
+        let (has_asked, have_asked) = (self.has_asked.clone(), self.have_asked.clone());
+        Box::pin(poll_fn(move |cx| {
+            let polled = response.as_mut().poll(cx);
+            if is_of_lease && !has_asked.swap(true, Ordering::AcqRel) {
+                have_asked.send_modify(|count| *count += 1);
+            }
+            polled
+        }))
+    }
+}
+
+async fn open(vault: &impl Vault) -> Result<Pool, BoxError> {
     let provider = GenericProvider::bearer("example").origin("https://api.example.com")?;
     Ok(Pool::builder(provider, vault.clone()).open().await?)
 }
@@ -66,14 +106,20 @@ async fn open(vault: &Seal<RedisBackend>) -> Result<Pool, BoxError> {
 #[tokio::test]
 async fn of_many_hosts_that_renew_a_token_at_once_one_presents_it() {
     let Some(server) = Server::start(&[]) else { return };
-    let hosts: [_; 8] = hosts(&server).await;
+    let hosts: [_; HOSTS] = hosts(&server).await;
     let account = Credential::new(pool(), "a", tokens(0));
     let id = hosts[0].put(account).await.unwrap().id;
     let endpoint = Endpoint::default();
-    let refresher = endpoint.refresher(async || tokio::time::sleep(Duration::from_millis(300)).await);
+    let (have_asked, count) = watch::channel(0);
+    let refresher = endpoint.refresher(move || {
+        let mut count = count.clone();
+        // All others wait for a lease by then.
+        async move { drop(count.wait_for(|count| *count == HOSTS).await.unwrap()) }
+    });
     let mut pools = Vec::new();
-    for host in &hosts {
-        pools.push(open(host).await.unwrap());
+    for vault in hosts.clone() {
+        let watched = Watched { vault, has_asked: Arc::default(), have_asked: have_asked.clone() };
+        pools.push(open(&watched).await.unwrap());
     }
     let renewals: Vec<_> = pools
         .into_iter()
@@ -87,7 +133,7 @@ async fn of_many_hosts_that_renew_a_token_at_once_one_presents_it() {
         assert!(renewed.unwrap());
     }
     assert_eq!(endpoint.presented(), ["refresh-0"]);
-    let stored = hosts[7].get(&pool(), id).await.unwrap();
+    let stored = hosts[HOSTS - 1].get(&pool(), id).await.unwrap();
     assert_eq!(stored.metadata.generation, Generation::new(2));
     assert_eq!(stored.secret.token().expose(), "access-1");
 }

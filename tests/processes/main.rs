@@ -10,8 +10,13 @@ mod children;
 #[path = "../legacy/mod.rs"]
 mod legacy;
 #[cfg(all(unix, feature = "file"))]
+#[path = "../many_processes/mod.rs"]
+mod many_processes;
+#[cfg(all(unix, feature = "file"))]
 #[path = "../place/mod.rs"]
 mod place;
+#[cfg(all(unix, feature = "file"))]
+mod shared;
 #[cfg(all(target_os = "linux", feature = "file"))]
 #[path = "../thorough/mod.rs"]
 mod thorough;

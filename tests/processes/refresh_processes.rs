@@ -10,20 +10,19 @@ use bytes::Bytes;
 use http::Request;
 use http_body_util::Full;
 use tempfile::TempDir;
-use tower::{Layer, Service, ServiceExt};
+use tower::{Layer, ServiceExt};
 use tower_credentials::events::EventKind;
 use tower_credentials::oauth::{FlowKind, OAuthClient, OAuthHttp, SignedIn};
 use tower_credentials::provider::GenericProvider;
-use tower_credentials::standing::{Change, Cooldown, Health, Outcome, Reason, Scope};
+use tower_credentials::standing::Health;
 use tower_credentials::vault::VaultExt;
 use tower_credentials::vault::file::FileVault;
 use tower_credentials::vault::key::VaultKey;
-use tower_credentials::{
-    Credential, CredentialsLayer, Pool, PoolKey, RefreshError, Refresher, Secret, Timestamp,
-};
+use tower_credentials::{Credential, CredentialsLayer, Pool, PoolKey, RefreshError, Refresher, Secret};
 
 use crate::authorization_server::{AuthorizationServer, Fault, Kind, Rules, Vendor, client, config};
-use crate::children::{self, Child, Job, hear, hear_while_working, say, setting};
+use crate::children::{self, Child, Job, hear_while_working, say, setting};
+use crate::many_processes::flood;
 
 const PROCESSES: usize = 8;
 /// How many requests each of them makes at once.
@@ -41,7 +40,7 @@ fn a_child_does_its_job() {
     children::on_two_threads(async {
         match job.as_str() {
             "asks" => asks().await,
-            "floods" => floods().await,
+            "floods" => flood(children::vault().await, key()).await,
             job => panic!("no such job: {job}"),
         }
     });
@@ -97,30 +96,6 @@ async fn pause(hold: &str, place: &str) {
         say(format!("held {place}"));
         std::future::pending::<Infallible>().await;
     }
-}
-
-/// Records cooldowns as fast as it can, until it is told to stop.
-async fn floods() {
-    let mut vault = children::vault().await;
-    let id = vault.load_pool(key()).await.unwrap().credentials[0].metadata.id;
-    say("ready");
-    let stop = std::thread::spawn(hear);
-    let mut recorded = 0;
-    while !stop.is_finished() {
-        let cooldown = Cooldown {
-            until: Timestamp::from_millis(recorded),
-            set_at: Timestamp::from_millis(recorded),
-            reason: Reason::Limited,
-            scope: Some(Scope::new(format!("model-{}", recorded % 3))),
-            generation: None,
-            cause: None,
-        };
-        let change = Change::CooledDown { cooldown, failure: false, to_back: false };
-        std::future::poll_fn(|cx| vault.poll_ready(cx)).await.unwrap();
-        vault.record(key(), vec![Outcome { id, change }]).await.unwrap();
-        recorded += 1;
-    }
-    say(recorded);
 }
 
 // The parent

@@ -56,8 +56,9 @@ mod store;
 mod tests;
 mod vault;
 
+pub use super::UnfinishedRefresh;
 pub use builder::FileVaultBuilder;
-pub use check::{Check, Finding, FindingKind, Report, SealedWith, Severity, UnfinishedRefresh};
+pub use check::{Check, Finding, FindingKind, Report, SealedWith, Severity};
 pub use future::FileFuture;
 pub use loaded::Loaded;
 #[cfg(feature = "discovery")]

@@ -27,6 +27,8 @@ pub(super) struct Copy {
     pub(super) snapshot_claimed_until: Option<Instant>,
     /// What tells this pool from one that was restored from a backup on purpose, and from one that has begun anew.
     pub(super) epoch: Option<Epoch>,
+    /// Whether there was no entry yet when the epoch was read.
+    was_empty: bool,
 }
 
 impl Copy {
@@ -70,6 +72,11 @@ impl Copy {
         is_restored
     }
 
+    /// Returns whether the log has begun since the epoch was read, so which log it is, and since which restore, is not known.
+    pub(super) fn has_begun(&self) -> bool {
+        self.was_empty && self.last != EntryId::NONE
+    }
+
     /// Returns the standings as they were last seen.
     pub(super) fn last_known(&self) -> Option<&Replica> {
         self.replica.as_ref().or(self.given_up.as_ref())
@@ -108,5 +115,6 @@ impl Copy {
         }
         self.snapshot = loaded.snapshot;
         self.epoch = Some(loaded.epoch.clone());
+        self.was_empty = loaded.last == EntryId::NONE;
     }
 }

@@ -9,9 +9,9 @@ use std::sync::Arc;
 
 use super::epoch::Epoch;
 use super::pool::{Loaded, Pool, Seen};
-use super::script::{GIVE_BACK, RESTORED};
+use super::script::{GIVE_BACK, GIVE_VAULT_RESTORES, RESTORED, RESTORED_VAULT};
 use super::stored::Stored;
-use super::{Inner, random};
+use super::{Inner, keys, random};
 use crate::credential::CredentialId;
 use crate::vault::{VaultError, free_label};
 
@@ -64,6 +64,7 @@ impl Inner {
         self.list_pool(&pool.key).await?;
         let mut given = 0;
         if has_forgotten_restores {
+            self.give_vault_restores(&epoch).await?;
             self.offer(pool, &epoch, Vec::new()).await?;
         }
         for some in lost.chunks(AT_A_TIME) {
@@ -80,13 +81,34 @@ impl Inner {
         Ok(true)
     }
 
-    /// Adds a restore to the epochs of all pools, so that no host gives anything back.
+    /// Adds a restore to the vault and to the epochs of all listed pools, so that no host gives anything back.
     pub(super) async fn restored(&self) -> Result<(), VaultError> {
+        // First of all: pools that are not listed, or not there, are known by nothing else.
+        let key = keys::restores(&self.prefix);
+        let call = RESTORED_VAULT.on([key.clone()]).arg(random::token());
+        self.durable.run::<u8>(&key, call).await?;
         for key in self.all_pools().await? {
             let keys = &self.pool(&key).keys;
             let call = RESTORED.on(keys.all()).arg(random::token());
             self.durable.run::<u8>(keys.slot(), call).await?;
         }
+        Ok(())
+    }
+
+    /// Returns the restores on purpose that the vault has been through, as the engine says.
+    pub(super) async fn vault_restores(&self) -> Result<String, VaultError> {
+        let key = keys::restores(&self.prefix);
+        let mut get = redis::cmd("GET");
+        get.arg(&key);
+        Ok(self.engine.command::<Option<String>>(&key, &get).await?.unwrap_or_default())
+    }
+
+    /// Gives an engine that has forgotten them the restores of the vault, unless it was restored since.
+    async fn give_vault_restores(&self, epoch: &Epoch) -> Result<(), VaultError> {
+        let Some(restores) = epoch.vault_restores() else { return Ok(()) };
+        let key = keys::restores(&self.prefix);
+        let call = GIVE_VAULT_RESTORES.on([key.clone()]).arg(restores);
+        self.durable.run::<u8>(&key, call).await?;
         Ok(())
     }
 

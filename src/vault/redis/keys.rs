@@ -65,6 +65,11 @@ pub(super) fn pools(prefix: &str) -> String {
     format!("{prefix}:pools")
 }
 
+/// Returns the key of the restores on purpose of the whole vault.
+pub(super) fn restores(prefix: &str) -> String {
+    format!("{prefix}:restores")
+}
+
 /// Returns the key of the vault's identity.
 pub(super) fn identity(prefix: &str) -> String {
     format!("{prefix}:vault")

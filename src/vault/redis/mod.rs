@@ -52,8 +52,9 @@
 //! | `epoch` | string | `LOG:RESTORES`: which log it is, and a token for each restore from a backup on purpose |
 //! | `lease:ID` | string | who refreshes a credential; lapses by itself |
 //!
-//! `PREFIX:vault` says which key seals the vault, `PREFIX:pools` lists the pools, and `PREFIX:{client:NAME}:lease` is a client's lease. `specs/fleet.md` in the crate's
-//! repository has the scripts and protocols, so that another implementation can join.
+//! `PREFIX:vault` says which key seals the vault, `PREFIX:pools` lists the pools, `PREFIX:restores` has a token for each restore on
+//! purpose, and `PREFIX:{client:NAME}:lease` is a client's lease. `specs/fleet.md` in the crate's repository has the scripts and
+//! protocols, so that another implementation can join.
 //!
 //! # What is promised
 //!
@@ -133,6 +134,7 @@ mod settings;
 mod snapshots;
 mod state;
 mod stored;
+mod unfinished;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -224,8 +226,8 @@ impl RedisBackend {
         }
     }
 
-    /// Says that the engine was restored from a backup on purpose. No host then gives it back what it knew before. Call this
-    /// before hosts use the engine again.
+    /// Says that the engine was restored from a backup on purpose. No host then gives it back what it knew before, not even a
+    /// pool that the backup has not got. Call this before hosts use the engine again.
     ///
     /// # Errors
     /// [`VaultError::Unreachable`] if the engine is away, and other errors if it refuses. Calling it again is safe.

@@ -161,6 +161,8 @@ impl Inner {
             let copy = pool.copy();
             (copy.last, copy.epoch.clone())
         };
+        // Before the pool: what a later restore has changed is then dropped with the next look.
+        let restores = self.vault_restores().await?;
         let call = LOAD.on(pool.keys.all()).arg(last.to_say());
         let within = self.engine.within * 10;
         type Said = (String, String, String, String, Vec<Entry>, HashMap<String, Vec<u8>>);
@@ -184,7 +186,7 @@ impl Inner {
         let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
         let by_id = records.into_iter().filter_map(|(id, bytes)| Some((id.parse().ok()?, text(bytes))));
         let records = by_id.collect();
-        let epoch = Epoch::said(&epoch);
+        let epoch = Epoch::said(&epoch).of_vault(restores);
         let seen = match known_epoch {
             // Another log may be longer than the one that was read, and trimmed.
             Some(known) if known.is_other_log(&epoch) => Seen::Forgotten,
@@ -222,6 +224,10 @@ impl Inner {
         let difference = self.difference(pool).await?;
         let is_read = told && pool.is_read.load(Ordering::Acquire);
         if !is_read && !self.read_on(pool, last).await? {
+            return Ok(None);
+        }
+        // The pool is loaded, so its epoch becomes known.
+        if pool.copy().has_begun() {
             return Ok(None);
         }
         self.keep_snapshot_if_due(pool, Due::BUSY);

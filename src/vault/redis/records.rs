@@ -42,6 +42,7 @@ impl Inner {
         let (id, wanted) = (record.metadata.id, record.metadata.label.clone());
         let pool = self.pool(&record.metadata.pool);
         self.list_pool(&pool.key).await?;
+        let restores = self.vault_restores().await?;
         for _ in 0..TRIES {
             let stored = Stored::new(&record, 0)?;
             let call = PUT
@@ -53,7 +54,7 @@ impl Inner {
             let (said, epoch): (String, String) = self.durable.run(pool.keys.slot(), call).await?;
             match said.as_str() {
                 "ok" => {
-                    pool.learn(id, stored, &Epoch::said(&epoch));
+                    pool.learn(id, stored, &Epoch::said(&epoch).of_vault(restores));
                     return Ok(record.metadata);
                 }
                 "exists" => return Err(VaultError::Exists(id)),
@@ -198,6 +199,7 @@ impl Inner {
         change: Change<'_>,
     ) -> Result<Swapped, VaultError> {
         let id = record.metadata.id;
+        let restores = self.vault_restores().await?;
         let stored = Stored::new(record, before.version() + 1)?;
         let (what, label) = match change {
             Change::Secret => ("secret", ""),
@@ -216,7 +218,7 @@ impl Inner {
         match said.first().map(String::as_str) {
             Some("ok") => {
                 let epoch = said.get(1).map(String::as_str).unwrap_or_default();
-                pool.learn(id, stored, &Epoch::said(epoch));
+                pool.learn(id, stored, &Epoch::said(epoch).of_vault(restores));
                 Ok(Swapped::Done)
             }
             Some("taken") => Ok(Swapped::LabelTaken),

@@ -78,10 +78,13 @@ scripts! {
     CLAIM_REFRESH = "pool", "claim_refresh";
     BEGIN = "pool", "begin";
     FAILED = "pool", "failed";
+    UNFINISHED = "pool", "unfinished";
     RELEASE_REFRESH = "pool", "release_refresh";
     GIVE_BACK = "pool", "give_restores", "give_back";
     GIVE_STANDINGS = "pool", "batches", "give_restores", "give_standings";
     RESTORED = "pool", "restored";
+    RESTORED_VAULT = "restored_vault";
+    GIVE_VAULT_RESTORES = "give_vault_restores";
     LOOK = "pool", "look";
     INDEX_LABELS = "pool", "index_labels";
     IDENTIFY = "identify";

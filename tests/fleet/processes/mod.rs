@@ -3,11 +3,13 @@
 
 mod failover;
 mod faults;
+mod flooded;
 mod killed;
 mod one_exchange;
 #[cfg(target_os = "linux")]
 mod outage;
 mod stopped;
+mod unfinished;
 
 use std::io;
 use std::sync::Arc;
@@ -26,6 +28,7 @@ use tower_credentials::{Credential, CredentialId, RefreshError, Refresher, Secre
 use crate::authorization_server::{AuthorizationServer, Kind, Rules};
 use crate::children::{self, Child, Job, eventually, hear_while_working, say, setting};
 use crate::host::{GRACE, Host, key, oauth, short, sign_in};
+use crate::many_processes::flood;
 use crate::server::{Server, sealed};
 
 // The children
@@ -33,8 +36,13 @@ use crate::server::{Server, sealed};
 #[test]
 fn a_child_does_its_job() {
     let Some(job) = children::job() else { return };
-    assert_eq!(job, "host");
-    children::on_two_threads(host());
+    children::on_two_threads(async {
+        match &*job {
+            "host" => host().await,
+            "flood" => flood(sealed(backend().await, &children::key("KEY")), key()).await,
+            other => panic!("no such job: {other}"),
+        }
+    });
 }
 
 /// Sends requests at once, whenever it is told `go` and how many, and says what it got.
@@ -43,13 +51,7 @@ async fn host() {
         tracing_subscriber::fmt().with_ansi(false).without_time().with_writer(|| Log).init();
     }
     let server = setting("SERVER").unwrap();
-    let grace = Duration::from_millis(setting("GRACE").unwrap().parse().unwrap());
-    let mut builder = short(RedisBackend::builder(setting("ENGINE").unwrap()), grace);
-    if let Some(millis) = setting("COMMAND") {
-        builder = builder.command_timeout(Duration::from_millis(millis.parse().unwrap()));
-    }
-    let backend = eventually("the engine is there", async || builder.clone().open().await.ok()).await;
-    let vault = sealed(backend, &children::key("KEY"));
+    let vault = sealed(backend().await, &children::key("KEY"));
     let host = Host::with(vault, &server, refresher(&server), |builder| {
         builder.on_event(|event| {
             if let EventKind::RefreshFailed { error, .. } = &event.kind {
@@ -66,6 +68,13 @@ async fn host() {
                 host.meet_limit();
                 say(format!("got {}", host.ask(requests.parse().unwrap()).await));
             }
+            Some(("fail", times)) => {
+                let failed = || host.pool.counters().vault_errors;
+                let enough = failed() + times.parse::<u64>().unwrap();
+                let has_failed = async || (failed() >= enough).then_some(());
+                eventually("requests to the vault fail", has_failed).await;
+                say("failed so often");
+            }
             Some(("see", what)) => {
                 let (label, what) = what.split_once(' ').unwrap();
                 let is_so = async || is_so(&host, label, what).then_some(());
@@ -75,6 +84,16 @@ async fn host() {
             _ => return,
         }
     }
+}
+
+/// Opens the engine with the settings of the parent.
+async fn backend() -> RedisBackend {
+    let grace = Duration::from_millis(setting("GRACE").unwrap().parse().unwrap());
+    let mut builder = short(RedisBackend::builder(setting("ENGINE").unwrap()), grace);
+    if let Some(millis) = setting("COMMAND") {
+        builder = builder.command_timeout(Duration::from_millis(millis.parse().unwrap()));
+    }
+    eventually("the engine is there", async || builder.clone().open().await.ok()).await
 }
 
 /// Whether the host's pool has it that the account with this label has failed, is paused, or is not any more.
@@ -171,7 +190,11 @@ impl Scene {
 
     /// A host that is not started yet.
     fn host(&self) -> Job {
-        Job::new(module_path!(), "host")
+        self.job("host")
+    }
+
+    fn job(&self, name: &str) -> Job {
+        Job::new(module_path!(), name)
             .key("KEY", &self.key)
             .set("ENGINE", &self.url)
             .set("SERVER", self.server.url())
@@ -229,6 +252,12 @@ fn got(host: &mut Child) -> String {
 fn see(host: &mut Child, what: &str) {
     host.tell(&format!("see {what}"));
     host.wait_for("seen");
+}
+
+/// Waits until so many more of the host's requests to the vault have failed.
+fn fail(host: &mut Child, times: usize) {
+    host.tell(&format!("fail {times}"));
+    host.wait_for("failed so often");
 }
 
 /// Starts hosts that tell what they log. Their commands end before a pool's patience does.

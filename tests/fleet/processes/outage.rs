@@ -14,7 +14,8 @@ use crate::host::key;
 const HOSTS: usize = 2;
 const REQUESTS: usize = 20;
 const ROUNDS: usize = 10;
-/// What a host does in an outage, it does again and again: this is long enough to see what that costs.
+/// What a host does in an outage, it does again and again: this is long enough to see what that costs. It is a time, and not a
+/// number of tries, since the time that a host has used is compared with the time that has passed.
 const OUTAGE: Duration = Duration::from_secs(5);
 
 fn tell(hosts: &mut [Child], line: &str) -> Vec<String> {

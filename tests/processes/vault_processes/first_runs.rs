@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use tempfile::TempDir;
+use tower_credentials::vault::VaultExt;
 use tower_credentials::vault::file::FileVault;
 use tower_credentials::vault::key::VaultKey;
-use tower_credentials::vault::{VaultError, VaultExt};
 
 use super::{account, job, pool, token};
 use crate::children::{self, hear, say};
@@ -73,52 +73,4 @@ async fn first_runs_at_once_agree_on_the_key_and_keep_what_each_has_put() {
         assert_eq!(labels.len(), children.len(), "each has a label of its own: {labels:?}");
         assert_eq!(children::temporary_files(place.path()), Vec::<PathBuf>::new());
     }
-}
-
-/// Opens one new vault after another with a key that only it has.
-pub(super) async fn stranger() {
-    let key = children::key("KEY");
-    say("ready");
-    loop {
-        match FileVault::open(hear(), &key).await {
-            Ok(vault) => {
-                let id = vault.put(account("mine")).await.unwrap().id;
-                say(format_args!("put {id}"));
-            }
-            Err(VaultError::Key(reason)) => say(format_args!("refused {reason}")),
-            Err(error) => panic!("{error}"),
-        }
-    }
-}
-
-#[tokio::test]
-async fn of_two_first_runs_with_two_keys_one_wins_and_the_other_is_refused() {
-    let keys = [VaultKey::generate(), VaultKey::generate()];
-    let [one, two] = &keys;
-    let mut children = keys.each_ref().map(|key| job("stranger").key("KEY", key).start());
-    children.iter_mut().for_each(|child| child.wait_for("ready"));
-    let mut wins = [0; 2];
-    for round in 0..20 {
-        let place = TempDir::new().unwrap();
-        let root = place.path().join("vault");
-        // The first one to be told has a head start.
-        for at in [round % 2, 1 - round % 2] {
-            children[at].tell(&root.display().to_string());
-        }
-        let said = children.each_mut().map(|child| child.next().expect("see stderr"));
-        let winner = said.iter().position(|said| said.starts_with("put ")).expect("one wins");
-        wins[winner] += 1;
-        let refused = said[1 - winner].strip_prefix("refused ").expect("the other is refused");
-        for key in [one, two] {
-            assert!(refused.contains(&key.id().to_string()), "{refused}");
-        }
-        let vault = FileVault::open(&root, &keys[winner]).await.unwrap();
-        let loaded = vault.load_pool(pool()).await.unwrap();
-        let ids: Vec<_> =
-            loaded.credentials.iter().map(|stored| stored.metadata.id.to_string()).collect();
-        assert_eq!(ids, [said[winner].trim_start_matches("put ")]);
-        assert!(loaded.damaged.is_empty(), "{:?}", loaded.damaged);
-        assert_eq!(fs::read_dir(root.join("records")).unwrap().count(), 1);
-    }
-    println!("{wins:?} of 20 first runs were won");
 }

@@ -23,8 +23,8 @@ use tower_credentials::standing::Outcome;
 use tower_credentials::{Credential, CredentialId, Secret};
 
 use crate::children::{self, Job, say};
+use crate::many_processes::{cooled, pool};
 use crate::thorough::is_thorough;
-use crate::vault_processes::{cooled, pool};
 
 use before::Before;
 use deed::{DEEDS, Deed, do_it, get_ahead};

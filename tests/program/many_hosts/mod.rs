@@ -8,6 +8,7 @@ mod checking;
 mod commands;
 mod naming;
 mod passwords;
+mod renewals;
 mod serving;
 mod status;
 

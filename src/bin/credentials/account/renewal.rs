@@ -4,7 +4,8 @@ use std::collections::HashMap;
 use std::fmt;
 use std::time::Duration;
 
-use tower_credentials::vault::file::{Check, UnfinishedRefresh};
+use tower_credentials::vault::UnfinishedRefresh;
+use tower_credentials::vault::file::Check;
 use tower_credentials::{CredentialId, Metadata, OAuthTokens, PoolKey, Secret};
 
 use super::way_out::{self, setting};
@@ -36,13 +37,17 @@ impl fmt::Display for LastRenewal {
 /// Returns the last renewal of each account for which it has stored nothing. Empty if the vault can't be looked through
 /// now.
 pub(crate) async fn last_renewals(context: &Context) -> HashMap<CredentialId, LastRenewal> {
-    // An engine does not tell.
-    let Some(directory) = context.places.vault.directory() else { return HashMap::new() };
-    let looking = Check::new(directory).lock_timeout(Duration::ZERO);
+    let unfinished = match (context.places.vault.directory(), context.engine().await) {
+        (Some(directory), _) => {
+            Check::new(directory).lock_timeout(Duration::ZERO).unfinished_refreshes().await
+        }
+        (None, Ok(Some(engine))) => engine.unfinished_refreshes().await,
+        (None, _) => return HashMap::new(),
+    };
     let ended = |refresh: UnfinishedRefresh| {
         (refresh.id, refresh.failure.map_or(LastRenewal::CutOff, LastRenewal::Failed))
     };
-    looking.unfinished_refreshes().await.unwrap_or_default().into_iter().map(ended).collect()
+    unfinished.unwrap_or_default().into_iter().map(ended).collect()
 }
 
 /// Why nothing renews the token of a sign-in.

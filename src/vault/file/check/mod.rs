@@ -26,14 +26,13 @@ use super::directory::finished;
 use super::lock::{Held, LockFile};
 use super::opening::{self, LOCK};
 use super::records::Records;
-use crate::vault::VaultError;
 use crate::vault::disk::{self, lock, ops};
 use crate::vault::key::{KeyId, Keys, VaultKey};
 use crate::vault::seal::VaultId;
+use crate::vault::{UnfinishedRefresh, VaultError};
 use mend::Mend;
 
 pub use finding::{Finding, FindingKind, Severity};
-pub use refreshes::UnfinishedRefresh;
 
 /// Checks a vault without changing anything: opens the records, reads the logs, and looks at modes, owners, left-over files
 /// and the key. [`FileVault::open`](super::FileVault::open) instead mends what it can and only reports what is requested.

@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 
 use super::{Checker, Finding, FindingKind, Severity};
 use crate::credential::{CredentialId, Metadata, Record};
-use crate::vault::VaultError;
 use crate::vault::disk::{self, ops};
 use crate::vault::file::begun;
 use crate::vault::file::opening::LEASES;
 use crate::vault::file::records::Records;
+use crate::vault::unfinished::{CUT_OFF_WAY_OUT, FAILED_WAY_OUT};
+use crate::vault::{UnfinishedRefresh, VaultError};
 
 impl Checker<'_> {
     pub(super) fn leases(&mut self, records: &Records) {
@@ -22,14 +23,12 @@ impl Checker<'_> {
             self.found(match refresh.end {
                 Ok(begun::Begun { at, failure: None, .. }) => {
                     let what = format!("a refresh of {of} began at {at}, and nothing was stored");
-                    Finding::new(kind, Severity::Note, &path, what).way_out(
-                        "the next refresh presents the token once more; if the vendor refuses it, sign in again",
-                    )
+                    Finding::new(kind, Severity::Note, &path, what).way_out(CUT_OFF_WAY_OUT)
                 }
                 Ok(begun::Begun { at, failure: Some(why), .. }) => {
                     let what = format!("the last refresh of {of}, of {at}, failed: {why}");
                     Finding::new(FindingKind::FailedRefresh, Severity::Note, &path, what)
-                        .way_out("the next request tries it again")
+                        .way_out(FAILED_WAY_OUT)
                 }
                 Err(error) => {
                     let mut finding = Finding::damage(kind, &path, error);
@@ -41,18 +40,7 @@ impl Checker<'_> {
     }
 }
 
-/// A refresh that has begun, has stored nothing, and is not going on.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct UnfinishedRefresh {
-    /// The credential.
-    pub id: CredentialId,
-    /// Why it failed, in words. `None` if nothing tells how it ended: its process may have died after the token endpoint had
-    /// spent the refresh token, so the new one may be lost.
-    pub failure: Option<String>,
-}
-
-/// The same, with its credential and its note.
+/// A refresh that has stored nothing, with its credential and its note.
 pub(super) struct Noted {
     metadata: Metadata,
     /// Or why the note can't be read.

@@ -27,6 +27,10 @@ pub enum FindingKind {
     Leftover,
     /// A note on a refresh or a failure that can't be read.
     Refresh,
+    /// A refresh has begun, nothing was stored, and nothing tells how it ended.
+    UnfinishedRefresh,
+    /// The last refresh has failed, without a verdict of the vendor's.
+    FailedRefresh,
     /// A lease that never lapses.
     Lease,
     /// A log that has a gap, or an entry that can't be read.

@@ -21,6 +21,7 @@ mod labels;
 mod log;
 mod parts;
 mod pool;
+mod refreshes;
 
 use std::collections::HashSet;
 
@@ -60,7 +61,7 @@ impl Report {
 }
 
 /// The parts of a vault's own keys that are not a pool's.
-const OWN: [&str; 2] = ["pools", "vault"];
+const OWN: [&str; 3] = ["pools", "restores", "vault"];
 
 impl Inner {
     /// Looks through all keys.

@@ -6,7 +6,7 @@ use super::super::Inner;
 use super::super::keys::Keys;
 use super::super::stored::Stored;
 use super::parts::Parts;
-use super::{Finding, FindingKind, Report, Severity, log};
+use super::{Finding, FindingKind, Report, Severity, log, refreshes};
 use crate::credential::{CredentialId, PoolKey};
 use crate::vault::VaultError;
 
@@ -27,7 +27,8 @@ impl Inner {
         report.records += labels.len();
         report.pools += usize::from(!parts.records.is_empty());
         self.look_at_labels(keys, &parts, &labels, fix, report).await?;
-        refreshes(keys, &parts, report);
+        refreshes::look(keys, &parts, report);
+        self.look_at_unfinished(keys, &parts, &labels, report).await?;
         if parts.has_log {
             log::look(keys, &parts, report);
         }
@@ -127,38 +128,4 @@ fn records(
 /// Returns what comes before a pool's name.
 fn prefix_of(keys: &Keys) -> &str {
     keys.slot().split(":{").next().unwrap_or_default()
-}
-
-/// Looks at the notes on refreshes, and at those that have failed.
-fn refreshes(keys: &Keys, parts: &Parts, report: &mut Report) {
-    let mut look = |part, values: &BTreeMap<String, String>, is_right: fn(&str) -> bool| {
-        for (id, value) in values {
-            let finding = |kind, what: String| {
-                Finding::new(kind, Severity::Warning, keys.part(part), what)
-                    .way_out(format!("HDEL {id} from it"))
-            };
-            if !parts.records.contains_key(id) {
-                report.found(finding(FindingKind::Leftover, format!("{id} is no account of the pool")));
-            } else if !is_right(value) {
-                report
-                    .found(finding(FindingKind::Refresh, format!("what it has of {id} can't be read")));
-            }
-        }
-    };
-    look("notes", &parts.notes, is_note);
-    look("failures", &parts.failures, is_failure);
-}
-
-/// Returns whether it is `GENERATION:SINCE:OWNER:RUN:FOUND`.
-fn is_note(text: &str) -> bool {
-    begins_with_numbers(text, 2) && text.split(':').count() == 5
-}
-
-/// Returns whether it is `GENERATION:UNTIL:IN_A_ROW:REASON`.
-fn is_failure(text: &str) -> bool {
-    begins_with_numbers(text, 3) && text.split(':').count() >= 4
-}
-
-fn begins_with_numbers(text: &str, count: usize) -> bool {
-    text.split(':').take(count).filter(|field| field.parse::<u64>().is_ok()).count() == count
 }

@@ -7,8 +7,10 @@ for i = 4, #ARGV, 3 do
   if redis.call('HEXISTS', RECORDS, id) == 1 then
     known[#known + 1] = ARGV[i + 2]
     if refused ~= '' then
-      local note = redis.call('HGET', NOTES, id)
-      if note and string.match(note, '^(%d+)') == refused then redis.call('HDEL', NOTES, id) end
+      for _, key in ipairs({NOTES, FAILURES}) do
+        local noted = redis.call('HGET', key, id)
+        if noted and string.match(noted, '^(%d+)') == refused then redis.call('HDEL', key, id) end
+      end
     end
   end
 end

@@ -13,8 +13,8 @@ use tower_credentials::vault::{Vault, VaultExt};
 use tower_credentials::{CredentialsLayer, Pin, Pool};
 
 use super::{account, pool};
-use crate::children::{self, say, setting};
-use crate::place::Place;
+use crate::children::{say, setting};
+use crate::shared::{self, Shared};
 
 const ORIGIN: &str = "https://api.example.com";
 
@@ -56,14 +56,14 @@ async fn ask(pool: &Pool, pin: Option<&str>, is_limited: bool) {
 
 /// Asks once.
 pub(super) async fn asker() {
-    let pool = open(children::vault().await).await;
+    let pool = open(shared::opened().await).await;
     ask(&pool, None, setting("LIMITED").is_some()).await;
     pool.close(Duration::from_secs(10)).await.unwrap();
 }
 
 /// Asks with each key, and so learns whose they are.
 pub(super) async fn namer() {
-    let pool = open(children::vault().await).await;
+    let pool = open(shared::opened().await).await;
     for label in ["a", "b", "c"] {
         ask(&pool, Some(label), false).await;
     }
@@ -71,8 +71,8 @@ pub(super) async fn namer() {
     pool.close(Duration::from_secs(10)).await.unwrap();
 }
 
-fn asked(place: &Place, is_limited: bool) -> String {
-    let mut job = place.job("asker");
+fn asked(shared: &Shared, is_limited: bool) -> String {
+    let mut job = shared.job("asker");
     if is_limited {
         job = job.set("LIMITED", "1");
     }
@@ -81,8 +81,8 @@ fn asked(place: &Place, is_limited: bool) -> String {
 
 #[tokio::test]
 async fn a_process_that_loads_skips_the_accounts_that_share_the_quota_of_a_limited_one() {
-    let place = Place::new();
-    let vault = place.open().await;
+    let Some(shared) = Shared::new() else { return };
+    let vault = shared.open().await;
     for label in ["a", "b", "c"] {
         vault.put(account(label)).await.unwrap();
     }
@@ -91,25 +91,25 @@ async fn a_process_that_loads_skips_the_accounts_that_share_the_quota_of_a_limit
     for status in with_quotas.status().iter().filter(|status| &*status.credential.label != "c") {
         with_quotas.set_quota(status.credential.id, quota()).await.unwrap();
     }
-    assert_eq!(asked(&place, true), "asked a c");
-    assert_eq!(asked(&place, true), "asked c");
+    assert_eq!(asked(&shared, true), "asked a c");
+    assert_eq!(asked(&shared, true), "asked c");
     // What a person takes back, all know as well.
     let b = vault.load_pool(pool()).await.unwrap().credentials.into_iter();
     let b = b.map(|record| record.metadata).find(|account| &*account.label == "b").unwrap();
     with_quotas.sync().await.unwrap();
     with_quotas.set_quota(b.id, Some(Quota::Own)).await.unwrap();
     with_quotas.pause(with_quotas.active().unwrap()).await.unwrap();
-    assert_eq!(asked(&place, false), "asked b");
+    assert_eq!(asked(&shared, false), "asked b");
 }
 
 #[tokio::test]
 async fn what_a_vendor_has_told_one_process_the_next_knows() {
-    let place = Place::new();
-    let vault = place.open().await;
+    let Some(shared) = Shared::new() else { return };
+    let vault = shared.open().await;
     for label in ["a", "b", "c"] {
         vault.put(account(label)).await.unwrap();
     }
-    place.job("namer").start().succeed();
-    assert_eq!(asked(&place, true), "asked a c");
-    assert_eq!(asked(&place, true), "asked c");
+    shared.job("namer").start().succeed();
+    assert_eq!(asked(&shared, true), "asked a c");
+    assert_eq!(asked(&shared, true), "asked c");
 }

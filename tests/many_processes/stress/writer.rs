@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use tower_credentials::standing::{Change, Health, Outcome};
-use tower_credentials::vault::file::FileVault;
 use tower_credentials::vault::{Replaced, VaultError, VaultExt};
 use tower_credentials::{Credential, CredentialId, Generation, PoolKey, Secret};
 
 use super::super::cooled;
 use super::{pools, split};
-use crate::children::{self, say, setting};
+use crate::children::{say, setting};
+use crate::shared::{self, Opened};
 
 /// The maximum number of credentials that a writer has of its own.
 const OWN: usize = 6;
@@ -45,7 +45,7 @@ pub(in super::super) async fn writer() {
             stop.store(true, Ordering::Relaxed);
         }
     });
-    let vault = children::vault().await;
+    let vault = shared::opened().await;
     say("ready");
     let mut writer = Writer {
         vault,
@@ -62,7 +62,7 @@ pub(in super::super) async fn writer() {
 }
 
 struct Writer {
-    vault: FileVault,
+    vault: Opened,
     random: Random,
     shared: Vec<(PoolKey, CredentialId)>,
     counters: Vec<CredentialId>,

@@ -1,21 +1,18 @@
 //! Outcomes and new secrets of several processes at once.
 
-use std::fs;
-
-use tower_credentials::vault::file::FileVault;
-use tower_credentials::vault::{Replaced, VaultExt};
+use tower_credentials::vault::{Replaced, Vault, VaultExt};
 use tower_credentials::{CredentialId, Generation, Secret};
 
 use super::{account, cooled, id, pool, token};
-use crate::children::{self, Child, hear, say, setting};
-use crate::place::Place;
+use crate::children::{Child, hear, say, setting};
+use crate::shared::{self, Shared};
 
 const COOLERS: u64 = 4;
 const COOLDOWNS: u64 = 60;
 const SWAPS: u64 = 25;
 
 pub(super) async fn cooler() {
-    let (vault, id) = (children::vault().await, id());
+    let (vault, id) = (shared::opened().await, id());
     let number: u64 = setting("NUMBER").unwrap().parse().unwrap();
     say("ready");
     hear();
@@ -27,7 +24,7 @@ pub(super) async fn cooler() {
 }
 
 pub(super) async fn swapper() {
-    let (vault, id) = (children::vault().await, id());
+    let (vault, id) = (shared::opened().await, id());
     say("ready");
     hear();
     for generation in 1..=SWAPS {
@@ -47,12 +44,12 @@ fn race(mut children: Vec<Child>) {
     children.into_iter().for_each(|child| drop(child.succeed()));
 }
 
-fn coolers(place: &Place, id: CredentialId) -> Vec<Child> {
-    let job = |number: u64| place.job("cooler").set("NUMBER", number.to_string());
+fn coolers(shared: &Shared, id: CredentialId) -> Vec<Child> {
+    let job = |number: u64| shared.job("cooler").set("NUMBER", number.to_string());
     (0..COOLERS).map(|number| job(number).set("ID", id.to_string()).start()).collect()
 }
 
-async fn assert_cooled(vault: &FileVault, id: CredentialId) {
+async fn assert_cooled(vault: &impl Vault, id: CredentialId) {
     let standing = &vault.load_pool(pool()).await.unwrap().standings.credentials[&id];
     assert_eq!(u64::from(standing.failures), COOLERS * COOLDOWNS);
     let longest = 1_000 + COOLERS * COOLDOWNS - 1;
@@ -61,24 +58,23 @@ async fn assert_cooled(vault: &FileVault, id: CredentialId) {
 
 #[tokio::test]
 async fn outcomes_of_several_processes_merge_and_change_no_secret() {
-    let place = Place::new();
-    let vault = place.open().await;
+    let Some(shared) = Shared::new() else { return };
+    let vault = shared.open().await;
     let ids = [vault.put(account("a")).await.unwrap().id, vault.put(account("b")).await.unwrap().id];
-    let record = place.root().join(format!("records/{}.json", ids[0]));
-    let before = fs::read(&record).unwrap();
-    race(coolers(&place, ids[0]));
+    let before = shared.record(&pool(), ids[0]);
+    race(coolers(&shared, ids[0]));
     assert_cooled(&vault, ids[0]).await;
-    assert_eq!(fs::read(&record).unwrap(), before);
+    assert_eq!(shared.record(&pool(), ids[0]), before);
     assert_eq!(token(&vault, ids[1]).await, "secret of b");
 }
 
 #[tokio::test]
 async fn a_flood_of_cooldowns_never_loses_a_rotated_secret() {
-    let place = Place::new();
-    let vault = place.open().await;
+    let Some(shared) = Shared::new() else { return };
+    let vault = shared.open().await;
     let id = vault.put(account("a")).await.unwrap().id;
-    let mut children = coolers(&place, id);
-    children.push(place.job("swapper").set("ID", id.to_string()).start());
+    let mut children = coolers(&shared, id);
+    children.push(shared.job("swapper").set("ID", id.to_string()).start());
     race(children);
     assert_cooled(&vault, id).await;
     assert_eq!(token(&vault, id).await, format!("rotated {}", SWAPS + 1));
@@ -86,7 +82,7 @@ async fn a_flood_of_cooldowns_never_loses_a_rotated_secret() {
 }
 
 pub(super) async fn contender() {
-    let (vault, id) = (children::vault().await, id());
+    let (vault, id) = (shared::opened().await, id());
     say("ready");
     loop {
         let generation: u64 = hear().parse().unwrap();
@@ -108,10 +104,10 @@ pub(super) async fn contender() {
 
 #[tokio::test]
 async fn of_many_processes_that_replace_one_generation_exactly_one_wins() {
-    let place = Place::new();
-    let vault = place.open().await;
+    let Some(shared) = Shared::new() else { return };
+    let vault = shared.open().await;
     let id = vault.put(account("a")).await.unwrap().id;
-    let job = || place.job("contender").set("ID", id.to_string());
+    let job = || shared.job("contender").set("ID", id.to_string());
     let mut children: Vec<_> = (0..6).map(|_| job().start()).collect();
     children.iter_mut().for_each(|child| child.wait_for("ready"));
     for generation in 1..=20 {

@@ -7,16 +7,13 @@ mod writer;
 use std::collections::HashSet;
 use std::fmt::Display;
 use std::os::unix::process::ExitStatusExt;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
-use tempfile::TempDir;
 use tower_credentials::vault::VaultExt;
-use tower_credentials::vault::file::FileVault;
-use tower_credentials::vault::key::VaultKey;
 use tower_credentials::{Credential, CredentialId, PoolKey, Secret};
 
-use crate::children::{self, Child};
+use crate::children::Child;
+use crate::shared::Shared;
 
 use ledger::{BEGUN, DONE, Ledger};
 use writer::Random;
@@ -41,14 +38,15 @@ fn split(ids: &str) -> Vec<CredentialId> {
     ids.split(',').map(|id| id.parse().unwrap()).collect()
 }
 
-fn start(root: &Path, key: &VaultKey, ids: &(String, String), random: &mut Random) -> Child {
+fn start(shared: &Shared, ids: &(String, String), random: &mut Random) -> Child {
     let seed = random.below(u64::MAX) | 1;
-    let job = super::job("writer").vault(root, key).set("SEED", seed.to_string());
+    let job = shared.job("writer").set("SEED", seed.to_string());
     job.set("SHARED", &ids.0).set("COUNTERS", &ids.1).start()
 }
 
 #[tokio::test]
 async fn nothing_that_was_acknowledged_is_lost_while_writers_are_killed_and_replaced() {
+    let Some(shared) = Shared::new() else { return };
     let seconds = Duration::from_secs(number("TOWER_CREDENTIALS_STRESS_SECONDS", 3));
     let kills = number("TOWER_CREDENTIALS_STRESS_KILLS", 40) as u32;
     let mut seed = [0; 8];
@@ -58,13 +56,11 @@ async fn nothing_that_was_acknowledged_is_lost_while_writers_are_killed_and_repl
     println!("TOWER_CREDENTIALS_STRESS_SEED={seed}");
     let mut random = Random(seed);
 
-    let (place, key) = (TempDir::new().unwrap(), VaultKey::generate());
-    let root = place.path().join("vault");
-    let vault = FileVault::open(&root, &key).await.unwrap();
+    let vault = shared.open().await;
     let mut ledger = Ledger::default();
-    let (mut shared, mut counters) = (Vec::new(), Vec::new());
+    let (mut secrets, mut counters) = (Vec::new(), Vec::new());
     for number in 0..6 {
-        let ids = if number < 4 { &mut shared } else { &mut counters };
+        let ids = if number < 4 { &mut secrets } else { &mut counters };
         let pool = &pools()[if number < 4 { number % 2 } else { 0 }];
         let mut account = Credential::new(pool.clone(), format!("s{number}"), Secret::api_key(""));
         let id = account.metadata.id;
@@ -78,8 +74,8 @@ async fn nothing_that_was_acknowledged_is_lost_while_writers_are_killed_and_repl
     drop(vault);
     ledger.writes = 0;
 
-    let ids = (join(&shared), join(&counters));
-    let mut writers: Vec<_> = (0..WRITERS).map(|_| start(&root, &key, &ids, &mut random)).collect();
+    let ids = (join(&secrets), join(&counters));
+    let mut writers: Vec<_> = (0..WRITERS).map(|_| start(&shared, &ids, &mut random)).collect();
     let mut killed = Vec::new();
     for writer in &mut writers {
         writer.wait_for("ready");
@@ -94,8 +90,8 @@ async fn nothing_that_was_acknowledged_is_lost_while_writers_are_killed_and_repl
         }
         spin(Duration::from_micros(random.below(3000)));
         writers[at].kill();
-        killed.push(std::mem::replace(&mut writers[at], start(&root, &key, &ids, &mut random)));
-        let temporary = children::temporary_files(&root).len();
+        killed.push(std::mem::replace(&mut writers[at], start(&shared, &ids, &mut random)));
+        let temporary = shared.leftovers();
         assert!(temporary <= WRITERS, "{temporary} temporary files have piled up");
         most_temporary = most_temporary.max(temporary);
         while begin.elapsed() < seconds * number / kills {
@@ -119,7 +115,7 @@ async fn nothing_that_was_acknowledged_is_lost_while_writers_are_killed_and_repl
         ledger.writes, ledger.in_flight
     );
     assert!(ledger.writes > WRITERS, "they have written");
-    everything_is_there(&root, &key, &ledger, &counters).await;
+    everything_is_there(&shared, &ledger, &counters).await;
 }
 
 /// Waits for a writer's next line, which also shows that it has not failed.
@@ -135,11 +131,10 @@ fn spin(time: Duration) {
     }
 }
 
-async fn everything_is_there(root: &Path, key: &VaultKey, ledger: &Ledger, counters: &[CredentialId]) {
+async fn everything_is_there(shared: &Shared, ledger: &Ledger, counters: &[CredentialId]) {
     // No lock stays behind: the next process gets each at once.
-    let vault = FileVault::builder(root).lock_timeout(Duration::from_millis(50));
-    let vault = vault.lease_timeout(Duration::from_millis(50)).open(key).await.unwrap();
-    assert_eq!(children::temporary_files(root), Vec::<std::path::PathBuf>::new());
+    let vault = shared.open_impatiently().await;
+    assert_eq!(shared.leftovers(), 0);
     let mut found = HashSet::new();
     for pool in pools() {
         let loaded = vault.load_pool(pool.clone()).await.unwrap();

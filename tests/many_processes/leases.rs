@@ -4,24 +4,23 @@ use std::pin::pin;
 use std::time::{Duration, Instant};
 
 use tower_credentials::provider::GenericProvider;
-use tower_credentials::vault::file::FileVault;
-use tower_credentials::vault::{VaultError, VaultExt};
+use tower_credentials::vault::VaultExt;
 use tower_credentials::{Generation, Pool, Secret, Timestamp};
 
 use super::{account, cooled, id, pool, token};
-use crate::children::{self, eventually, hear, say};
-use crate::place::Place;
+use crate::children::{eventually, hear_while_working, say};
+use crate::shared::{self, Opened, Shared};
 
 pub(super) async fn holder() {
-    let vault = children::vault().await;
+    let vault = shared::opened().await;
     let _lease = vault.lease_refresh(&pool(), id()).await.unwrap();
     say("held");
-    hear();
+    hear_while_working().await;
     panic!("it was to be killed");
 }
 
 pub(super) async fn waiter() {
-    let (vault, key, id) = (children::vault().await, pool(), id());
+    let (vault, key, id) = (shared::opened().await, pool(), id());
     let mut lease = pin!(vault.lease_refresh(&key, id));
     let work = async {
         // A process that waits for a lease can do everything else, even with the same credential.
@@ -45,46 +44,38 @@ pub(super) async fn waiter() {
     }
     let lease = lease.await.unwrap();
     say("leased");
-    hear();
+    hear_while_working().await;
     drop(lease);
 }
 
 #[tokio::test]
 async fn a_lease_of_a_killed_process_passes_to_the_next_which_worked_meanwhile() {
-    let place = Place::new();
-    let vault = place.open().await;
+    let Some(shared) = Shared::new() else { return };
+    let vault = shared.open().await;
     let id = vault.put(account("a")).await.unwrap().id;
-    let mut holder = place.job("holder").set("ID", id.to_string()).start();
+    let mut holder = shared.job("holder").set("ID", id.to_string()).start();
     holder.wait_for("held");
-    let mut waiter = place.job("waiter").set("ID", id.to_string()).start();
+    let mut waiter = shared.job("waiter").set("ID", id.to_string()).start();
     waiter.wait_for("worked");
 
-    let impatient = FileVault::builder(place.root()).lease_timeout(Duration::from_millis(30));
-    let impatient = impatient.open(&place.key).await.unwrap();
-    let error = impatient.lease_refresh(&pool(), id).await.unwrap_err();
-    assert!(matches!(error, VaultError::Locked { .. }), "{error:?}");
-    if cfg!(target_os = "linux") {
-        let VaultError::Locked { holder: named, .. } = &error else { unreachable!() };
-        assert_eq!(*named, Some(holder.id()), "{error}");
-    }
-
+    shared.is_leased_by(&pool(), id, &holder).await;
     holder.kill();
     waiter.wait_for("leased");
-    assert!(matches!(impatient.lease_refresh(&pool(), id).await, Err(VaultError::Locked { .. })));
+    shared.is_leased_by(&pool(), id, &waiter).await;
     waiter.tell("let go");
     waiter.succeed();
-    impatient.lease_refresh(&pool(), id).await.unwrap();
+    shared.open_impatiently().await.lease_refresh(&pool(), id).await.unwrap();
     assert_eq!(token(&vault, id).await, "meanwhile");
 }
 
 /// A pool that picks up what other processes save.
-async fn following(vault: FileVault) -> Pool {
+async fn following(vault: Opened) -> Pool {
     let provider = GenericProvider::bearer("example").origin("https://api.example.com").unwrap();
     Pool::builder(provider, vault).open().await.unwrap()
 }
 
 pub(super) async fn follower() {
-    let pool = following(children::vault().await).await;
+    let pool = following(shared::opened().await).await;
     assert_eq!(pool.status()[0].standing.failures, 0);
     say("open");
     let cooled = eventually("the cooldown is known here", async || {
@@ -102,10 +93,10 @@ pub(super) async fn follower() {
 
 #[tokio::test]
 async fn what_one_process_saves_is_soon_in_the_pool_of_another() {
-    let place = Place::new();
-    let vault = place.open().await;
+    let Some(shared) = Shared::new() else { return };
+    let vault = shared.open().await;
     let id = vault.put(account("a")).await.unwrap().id;
-    let mut followers: Vec<_> = (0..2).map(|_| place.job("follower").start()).collect();
+    let mut followers: Vec<_> = (0..2).map(|_| shared.job("follower").start()).collect();
     followers.iter_mut().for_each(|follower| follower.wait_for("open"));
     let until = Timestamp::from_millis(4_000_000_000_000).as_millis();
     let saved = Instant::now();
