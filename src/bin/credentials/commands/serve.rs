@@ -23,7 +23,7 @@ use crate::gateway::{
 };
 use crate::options::Global;
 use crate::signals::Interrupts;
-use crate::{numbers, output};
+use crate::{log, numbers, output};
 use reload::{Changed, Reload};
 use tls::TlsOptions;
 use told::{of_routes, tell_changes};
@@ -159,6 +159,7 @@ impl Serve {
         let clients = Clients::new(known).following(look);
         let clients = if self.open { clients.open() } else { clients };
         let rules = signals.unless_one_comes(self.rules(&context, true)).await?;
+        log::show_engine(!rules.are_while_away());
         let make = || self.tunnels.proxy(&context, &settings, &rules, &listeners, tls.is_some());
         let proxy = (self.proxy || settings.proxy).then(make).transpose()?;
         let threads = Threads::start()?;
@@ -199,6 +200,7 @@ impl Serve {
                                 let after = of_routes(&rules, scheme, address);
                                 let is_back = was_away && !rules.are_while_away();
                                 let before = gateway.replace(rules);
+                                log::show_engine(!gateway.is_away());
                                 output::say(match is_back {
                                     true => "The vault can be reached now",
                                     false => "The settings were read again",
