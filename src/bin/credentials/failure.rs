@@ -9,6 +9,7 @@ use tower_credentials::oauth::OAuthError;
 use tower_credentials::settings::SettingsError;
 use tower_credentials::setup::SetupError;
 use tower_credentials::vault::VaultError;
+use tower_credentials::vault::redis::{EngineError, EngineErrorKind};
 use tower_credentials::{BoxError, Error};
 
 use crate::naming;
@@ -184,13 +185,22 @@ impl From<VaultError> for Failure {
             | VaultError::InvalidSecret { .. } => Exit::Usage,
             _ => Exit::Vault,
         };
-        let failure = Self::of(exit, &error);
-        match error {
-            VaultError::Unreachable(_) => Self { is_away: true, ..failure }.way_out(
-                "start the engine, or see why this host does not reach it; `credentials vault path` shows its URL",
-            ),
-            VaultError::Layer(_) if failure.message.contains("password; set") => failure.way_out(
+        let is_away = matches!(error, VaultError::Unreachable(_));
+        let failure = Self { is_away, ..Self::of(exit, &error) };
+        match EngineError::of(&error).map(EngineError::kind) {
+            Some(EngineErrorKind::Login) => failure.way_out(
                 "set TOWER_CREDENTIALS_VAULT_PASSWORD, or vault.password_command in the settings; the name is in the URL",
+            ),
+            Some(EngineErrorKind::SentinelLogin) => failure.way_out(
+                "set TOWER_CREDENTIALS_VAULT_SENTINEL_PASSWORD, or vault.sentinel_password_command in the settings; the name \
+                 is in the URL, after ?sentinel_username=",
+            ),
+            Some(EngineErrorKind::Certificate) => failure.way_out(
+                "see the engine's certificate, its name in the URL, and vault.root_certificates in the settings",
+            ),
+            _ if is_away => failure.way_out(
+                "start the engine, or see why this host does not reach it; `credentials vault path` shows its URL, which begins \
+                 with rediss:// if the engine speaks TLS",
             ),
             _ => failure,
         }
@@ -203,6 +213,7 @@ impl From<SetupError> for Failure {
             SetupError::Settings(error) => error.into(),
             SetupError::Vault(error) => error.into(),
             SetupError::TwoVaults { .. }
+            | SetupError::RootCertificates { .. }
             | SetupError::InvalidUrl { .. }
             | SetupError::TwoPasswords { .. } => Self::usage(error.to_string()),
             SetupError::NoRedis => {
@@ -225,9 +236,14 @@ impl From<SetupError> for Failure {
             }
             SetupError::MissingKey(missing) => {
                 let failure = Self::new(Exit::Vault, missing.to_string());
-                failure.way_out(match missing.beside {
-                    Some(file) => format!("add --key-file {}", quoted(file.display())),
-                    None => {
+                failure.way_out(match (missing.beside, missing.vault.engine()) {
+                    (Some(file), _) => format!("add --key-file {}", quoted(file.display())),
+                    (None, Some(_)) => {
+                        "credentials vault import --file FILE, with the key that `vault export` wrote on another host; or, if you \
+                         have a backup of the accounts: credentials restore FILE, under another prefix: --vault 'URL?prefix=NAME'"
+                            .to_owned()
+                    }
+                    (None, None) => {
                         "credentials vault import --file FILE, with the key that `vault export` wrote; or, if you have a backup of \
                          the accounts: credentials vault init --force, then credentials restore FILE".to_owned()
                     }

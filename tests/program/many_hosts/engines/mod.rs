@@ -1,6 +1,7 @@
 //! The program over each kind of engine: alone, with TLS, behind Sentinels, as a cluster, and a Valkey.
 
 mod failover;
+mod refused;
 
 use std::path::Path;
 
