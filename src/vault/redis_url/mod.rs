@@ -42,6 +42,7 @@ impl std::error::Error for InvalidRedisUrl {}
 /// let url: RedisUrl = "rediss://vault:password@redis.example.com/1?prefix=team".parse()?;
 /// assert!(url.has_password());
 /// assert_eq!(url.to_string(), "rediss://redis.example.com:6379/1?prefix=team");
+/// assert!(!url.uses_discovery());
 /// # Ok::<(), tower_credentials::vault::InvalidRedisUrl>(())
 /// ```
 #[derive(Clone)]
@@ -59,6 +60,12 @@ impl RedisUrl {
 
     pub(crate) fn has_sentinel_password(&self) -> bool {
         self.0.sentinel_login.password.is_some()
+    }
+
+    /// Returns whether the URL names Sentinels, or some nodes of a cluster: they say which node has the vault, also after
+    /// another one has taken over.
+    pub fn uses_discovery(&self) -> bool {
+        !matches!(self.0.topology, Topology::Alone(_))
     }
 
     /// Returns what the names of all keys begin with, if the URL says it.

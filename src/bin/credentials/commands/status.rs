@@ -45,7 +45,7 @@ pub(crate) struct Status {
 impl Status {
     pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
         let engine = match context.engine().await? {
-            Some(engine) => Some(EngineReport::of(engine, context.vault_name()).await?),
+            Some(engine) => Some(EngineReport::of(engine, context).await?),
             None => None,
         };
         let vault = account::read_all(context.vault_or_empty().await?).await?;
