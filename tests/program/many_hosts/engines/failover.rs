@@ -35,7 +35,7 @@ async fn commands_and_a_gateway_go_on_with_the_replica_that_a_sentinel_has_chose
         if run.code == Some(0) {
             return Some(run);
         }
-        run.code(5).says("the vault can't be reached: 127.0.0.1:").says("start the engine");
+        run.code(5).says("the vault can't be reached: 127.0.0.1:").says("try: ");
         None
     });
     assert_eq!(labels(&listed), ["a"]);
