@@ -64,7 +64,7 @@ impl Log {
             EventKind::RefreshFailed { error, .. } => format!("refresh failed: {error}"),
             EventKind::NeedsSignIn { .. } => "needs a new sign-in".into(),
             EventKind::Repeated { .. } => "network error, sent again".into(),
-            EventKind::SaveFailed { error } => format!("not saved: {error}"),
+            EventKind::SaveFailed { error, .. } => format!("not saved: {error}"),
             _ => return,
         };
         if let Some(latest) = attempts.last_mut() {

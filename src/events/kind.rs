@@ -220,6 +220,11 @@ pub enum EventKind {
     SaveFailed {
         /// The error's text.
         error: Arc<str>,
+        /// Whether what keeps the vault's records can't be reached:
+        /// [`VaultError::Unreachable`](crate::vault::VaultError::Unreachable). The vault's backend logs that once, however often
+        /// this event comes.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        unreachable: bool,
     },
     /// A record of the vault can't be used; the others can.
     Damaged {

@@ -114,7 +114,9 @@ impl Event {
             | EventKind::Answered { .. }
             | EventKind::Lost { .. } => {}
             EventKind::Saved { outcomes } => debug!(target: TARGET, outcomes, "saved"),
-            EventKind::SaveFailed { error } => warn!(target: TARGET, error = &**error, "save failed"),
+            EventKind::SaveFailed { error, .. } => {
+                warn!(target: TARGET, error = &**error, "save failed");
+            }
             EventKind::Damaged { damage } => {
                 let (record, reason) = (&*damage.record, &*damage.reason);
                 warn!(target: TARGET, record, reason, "damaged");

@@ -36,7 +36,7 @@ fn cut_texts(kind: &mut EventKind, most: usize) {
     match kind {
         EventKind::RefreshFailed { error: text, .. }
         | EventKind::SecretNotSaved { error: text, .. }
-        | EventKind::SaveFailed { error: text }
+        | EventKind::SaveFailed { error: text, .. }
         | EventKind::NeedsSignIn { reason: text, .. }
         | EventKind::Spent { reason: text, .. } => cut(text, most),
         EventKind::CooledDown { scope: Some(scope), .. } if scope.as_str().len() > most => {

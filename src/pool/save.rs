@@ -266,14 +266,12 @@ impl Task {
                 pool.emit(Numbers::NONE, EventKind::Saved { outcomes: count });
             }
             Err(ref error) => {
-                let failed = EventKind::SaveFailed { error: error.to_string().into() };
-                match error {
-                    // Whoever returns this has logged it, once for all tries.
-                    VaultError::Unreachable(_) => pool.0.config.observer.emit_logged(now, failed),
-                    _ if std::mem::replace(&mut self.is_logged, true) => {
-                        pool.0.config.observer.emit_logged(now, failed);
-                    }
-                    _ => pool.emit(Numbers::NONE, failed),
+                let unreachable = matches!(error, VaultError::Unreachable(_));
+                let failed = EventKind::SaveFailed { error: error.to_string().into(), unreachable };
+                // Whoever returns that it is unreachable has logged it, once for all tries.
+                match unreachable || std::mem::replace(&mut self.is_logged, true) {
+                    true => pool.0.config.observer.emit_logged(now, failed),
+                    false => pool.emit(Numbers::NONE, failed),
                 }
             }
         }
@@ -302,7 +300,8 @@ impl Task {
             Ok(result) => result,
             Err(_) => {
                 let error = "the vault takes more than a second; it is waited for in the background";
-                self.pool.emit(Numbers::NONE, EventKind::SaveFailed { error: error.into() });
+                let slow = EventKind::SaveFailed { error: error.into(), unreachable: false };
+                self.pool.emit(Numbers::NONE, slow);
                 waiters.responses.clear();
                 self.stop_waiting();
                 recording.await

@@ -100,15 +100,11 @@ impl Engine {
         if let Some(password) = read(self.sentinel_password.as_ref()).await? {
             builder = builder.sentinel_password(password);
         }
-        if let Some(file) = &self.root_certificates {
-            let pem = std::fs::read(file).map_err(|source| VaultError::Io {
-                action: "read",
-                path: file.clone(),
-                source,
-            })?;
-            builder = builder.root_certificates(pem);
-        }
-        Ok(builder.build()?)
+        let Some(file) = &self.root_certificates else { return Ok(builder.build()?) };
+        let unusable = |reason: String| SetupError::RootCertificates { file: file.clone(), reason };
+        let pem = std::fs::read(file).map_err(|error| unusable(error.to_string()))?;
+        // The URL was read before, so it is the certificates that are wrong.
+        builder.root_certificates(pem).build().map_err(|error| unusable(error.to_string()))
     }
 }
 

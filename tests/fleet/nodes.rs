@@ -1,67 +1,16 @@
 //! Engines of several nodes.
 
-use std::fs;
-use std::net::TcpListener;
-use std::process::{Child, Command, Stdio};
-
-use tempfile::TempDir;
-
 use crate::children::eventually;
-use crate::server::{self, Server};
-
-/// A Sentinel of the service `main`, which ends with the test.
-pub(crate) struct Sentinel {
-    child: Child,
-    port: u16,
-    _directory: TempDir,
-}
+use crate::server::Server;
+pub(crate) use crate::server::sentinel::Sentinel;
 
 impl Sentinel {
-    pub(crate) fn of(server: &Server) -> Self {
-        Self::with(server, 5_000)
-    }
-
-    /// Starts one that tries a failover again after twice this time, in milliseconds, and that leaves a replica which does not
-    /// follow the primary directly alone for as long.
-    pub(crate) fn with(server: &Server, failover_timeout: u32) -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let file = directory.path().join("sentinel.conf");
-        let text = format!(
-            "port {port}\nbind 127.0.0.1\ndir {}\nsentinel monitor main 127.0.0.1 {} 1\n\
-             sentinel down-after-milliseconds main 500\nsentinel failover-timeout main {failover_timeout}\n",
-            directory.path().display(),
-            server.port(),
-        );
-        fs::write(&file, text).unwrap();
-        let mut command = Command::new(server::program());
-        command.arg(&file).arg("--sentinel").stdout(Stdio::null());
-        Self { child: command.spawn().unwrap(), port, _directory: directory }
-    }
-
     /// Waits until it knows a replica, which it has to before the primary dies.
     pub(crate) async fn knows_a_replica(&self) {
-        let replicas = |mut ask: redis::Connection| {
-            redis::cmd("SENTINEL").arg("REPLICAS").arg("main").query::<Vec<redis::Value>>(&mut ask)
-        };
         let knows_it = async || {
-            let sentinel = redis::Client::open(format!("redis://127.0.0.1:{}", self.port)).unwrap();
-            let replicas = replicas(sentinel.get_connection().ok()?).ok()?;
-            (!replicas.is_empty()).then_some(())
+            self.ask(None, &["REPLICAS", "main"]).filter(|replicas| !replicas.is_empty()).map(drop)
         };
         eventually("the Sentinel knows the replica", knows_it).await;
-    }
-
-    /// Returns a URL, whose first Sentinel is not there.
-    pub(crate) fn url(&self, service: &str) -> String {
-        format!("redis+sentinel://127.0.0.1:1,127.0.0.1:{}/{service}", self.port)
-    }
-}
-
-impl Drop for Sentinel {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 

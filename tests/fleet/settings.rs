@@ -1,11 +1,10 @@
 //! What an engine's settings promise is said when it is opened.
 
-use std::fs;
-
 use tower_credentials::vault::VaultExt;
 use tower_credentials::vault::key::VaultKey;
 use tower_credentials::vault::redis::{Finding, RedisBackend};
 
+use crate::server::tls::TlsServer;
 use crate::server::{Server, sealed};
 use crate::vault_contract::{account, order};
 
@@ -46,20 +45,13 @@ async fn settings_that_the_engine_does_not_tell_are_said_to_be_unknown() {
 
 #[tokio::test]
 async fn tls_is_spoken_with_whom_the_certificate_names() {
-    let files = tempfile::tempdir().unwrap();
     let certified = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).unwrap();
-    let [certificate, key] = ["certificate.pem", "key.pem"].map(|name| files.path().join(name));
-    fs::write(&certificate, certified.cert.pem()).unwrap();
-    fs::write(&key, certified.signing_key.serialize_pem()).unwrap();
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let [certificate_file, key_file] = [&certificate, &key].map(|file| file.display().to_string());
-    let tls = ["--tls-port", &port.to_string(), "--tls-cert-file", &certificate_file];
-    let options = [tls.as_slice(), &["--tls-key-file", &key_file, "--tls-auth-clients", "no"]].concat();
-    let Some(_server) = Server::start_if_it_can(&options) else {
-        return eprintln!("no engine with TLS is installed, so this test is left out");
+    let (certificate, key) = (certified.cert.pem(), certified.signing_key.serialize_pem());
+    let Some(engine) = TlsServer::start(&certificate, &key, &["--tls-auth-clients", "no"]) else {
+        return;
     };
-    let builder = || RedisBackend::builder(format!("rediss://127.0.0.1:{port}"));
-    let trusting = builder().root_certificates(certified.cert.pem());
+    let builder = || RedisBackend::builder(format!("rediss://127.0.0.1:{}", engine.port()));
+    let trusting = builder().root_certificates(certificate);
     let vault = sealed(trusting.open().await.unwrap(), &VaultKey::generate());
     vault.put(account("a")).await.unwrap();
     assert_eq!(order(&vault).await, ["a"]);

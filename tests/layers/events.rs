@@ -162,6 +162,7 @@ const LINES: &[&str] = &[
     r#""event":"answered","account":A,"status":200,"requests":12"#,
     r#""event":"saved","outcomes":7"#,
     r#""event":"save_failed","error":"the disk is full""#,
+    r#""event":"save_failed","error":"the engine is away","unreachable":true"#,
     r#""event":"damaged","damage":{"record":"a.json","reason":"not a record","id":"000102030405060708090a0b0c0d0e0f","kind":"oauth"}"#,
     r#""event":"damaged","damage":{"record":"b.json","reason":"unread","may_pass":true}"#,
     r#""event":"lost","events":12"#,

@@ -66,6 +66,26 @@ async fn a_failing_vault_fails_no_response_is_reported_and_gets_the_outcome_in_t
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_save_that_fails_says_whether_the_vault_can_be_reached() {
+    for (plan, expected) in [(Plan::Away, "unreachable: true"), (Plan::Fail, "unreachable: false")] {
+        let vault = keys(["a", "b"]).await;
+        let spy = Planned::new(&vault, move |kind, before| match kind {
+            "record" if before == 0 => plan.clone(),
+            _ => Plan::Pass,
+        });
+        let events = Journal::new();
+        let pool = builder(spy).clock(tokio_clock()).on_event(events.observer()).open().await.unwrap();
+        let upstream = Upstream::new().answers("a", [Canned::limited(3000)]);
+        let service = stack(four(&pool, &no_refresh()), upstream);
+        assert_eq!(ask(&service, post()).await, (200, "b".into()));
+        events.has("Saved").await;
+        let all = events.all();
+        let failed: Vec<_> = all.iter().filter(|event| event.starts_with("SaveFailed")).collect();
+        assert!(failed.len() == 1 && failed[0].contains(expected), "{failed:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_hanging_vault_delays_no_response_for_long_and_is_reported() {
     let vault = keys(["a", "b", "c"]).await;
     let (spy, release) = Planned::holding(&vault, "record", 0);

@@ -15,6 +15,8 @@ use super::{BoxFuture, Journal};
 pub(crate) enum Plan {
     Pass,
     Fail,
+    /// Says that what keeps its records can't be reached.
+    Away,
     Hang,
     /// Does the work now, and responds once this is notified.
     Hold(Arc<tokio::sync::Notify>),
@@ -90,6 +92,7 @@ impl Service<VaultRequest> for Planned {
         self.calls.push(kind);
         match plan {
             Plan::Fail => Box::pin(async { Err(VaultError::Key("as planned".into()).into()) }),
+            Plan::Away => Box::pin(async { Err(VaultError::Unreachable("as planned".into()).into()) }),
             Plan::Hang => Box::pin(std::future::pending()),
             Plan::Pass => {
                 let response = self.inner.call(request);

@@ -321,7 +321,7 @@ async fn a_line_is_short_whatever_a_vendor_says() {
         let kinds = [
             EventKind::RefreshFailed { account: account.clone(), error: error.clone() },
             EventKind::Spent { account: account.clone(), reason: error.clone() },
-            EventKind::SaveFailed { error },
+            EventKind::SaveFailed { error, unreachable: false },
         ];
         history.append(kinds.map(|kind| Event::new(Timestamp::from_millis(1), kind))).await.unwrap();
     }

@@ -69,7 +69,7 @@ pub(crate) fn tell(event: &Event) {
                 ));
             }
         }
-        EventKind::SaveFailed { error } => under_way().save_error = Some(error.to_string()),
+        EventKind::SaveFailed { error, .. } => under_way().save_error = Some(error.to_string()),
         _ => {}
     }
 }

@@ -4,8 +4,10 @@ use std::fmt;
 use std::time::Duration;
 
 use serde::Serialize;
+use tower_credentials::vault::RedisUrl;
 use tower_credentials::vault::redis::{EngineState, Finding, RedisBackend, ReplicaState};
 
+use crate::context::Context;
 use crate::failure::Failure;
 use crate::output::{self, WayOut, plain};
 use crate::time::{brief, rfc3339};
@@ -26,6 +28,9 @@ const MIB: u64 = 1 << 20;
 pub(crate) struct EngineReport {
     /// Without name and password.
     pub(crate) url: String,
+    /// Whether Sentinels or a cluster say which node it is; the URL has another address then.
+    #[serde(skip)]
+    is_found: bool,
     /// The host and port of the node that was asked.
     address: String,
     /// How long a command took, in whole milliseconds.
@@ -73,10 +78,11 @@ pub(crate) struct EngineFinding {
 
 impl EngineReport {
     /// Asks the engine.
-    pub(crate) async fn of(engine: &RedisBackend, url: String) -> Result<Self, Failure> {
+    pub(crate) async fn of(engine: &RedisBackend, context: &Context) -> Result<Self, Failure> {
         let state = engine.state().await?;
         let findings = engine.examine().await?.iter().map(EngineFinding::of).collect();
-        Ok(Self::new(url, state, findings))
+        let is_found = context.places.vault.engine().is_some_and(RedisUrl::uses_discovery);
+        Ok(Self { is_found, ..Self::new(context.vault_name(), state, findings) })
     }
 
     fn new(url: String, state: EngineState, findings: Vec<EngineFinding>) -> Self {
@@ -84,6 +90,7 @@ impl EngineReport {
         let text = |text: String| plain(&text);
         Self {
             url,
+            is_found: false,
             address: text(state.address),
             answered_in_ms: u64::try_from(state.round_trip.as_millis()).unwrap_or(u64::MAX),
             answered_in_us: u64::try_from(state.round_trip.as_micros()).unwrap_or(u64::MAX),
@@ -163,8 +170,7 @@ impl fmt::Display for EngineReport {
         if let Some(role) = self.role {
             write!(f, ", {role}")?;
         }
-        // Sentinels and a cluster name it; the URL has another one.
-        if self.url.contains("+sentinel:") || self.url.contains("cluster=") {
+        if self.is_found {
             write!(f, " {}", self.address)?;
         }
         #[expect(clippy::cast_precision_loss, reason = "only one digit after the point is shown")]
@@ -231,7 +237,8 @@ mod tests {
     #[test]
     fn the_node_is_named_if_the_url_names_others() {
         let url = "redis+sentinel://b,c/main".to_owned();
-        let report = EngineReport { url, address: "d:1".to_owned(), role: Some("primary"), ..usual() };
+        let address = "d:1".to_owned();
+        let report = EngineReport { url, is_found: true, address, role: Some("primary"), ..usual() };
         assert!(report.to_string().contains("b,c/main, primary d:1, answered"), "{report}");
     }
 }

@@ -1,19 +1,12 @@
 //! What went wrong, the way out, and the exit code.
 
+mod requests;
+mod vault;
+
 use std::fmt::Display;
 use std::io;
 
-use tower_credentials::discovery::{DiscoveryError, DiscoveryErrorKind};
-use tower_credentials::migrate::MigrateError;
-use tower_credentials::oauth::OAuthError;
 use tower_credentials::settings::SettingsError;
-use tower_credentials::setup::SetupError;
-use tower_credentials::vault::VaultError;
-use tower_credentials::{BoxError, Error};
-
-use crate::naming;
-use crate::shell::quoted;
-use crate::time::brief;
 
 /// Returns the text of an OAuth error without its last words, which say where a program could set the setting.
 pub(crate) fn in_settings(text: String) -> String {
@@ -175,83 +168,6 @@ impl Failure {
     }
 }
 
-impl From<VaultError> for Failure {
-    fn from(error: VaultError) -> Self {
-        let exit = match &error {
-            VaultError::NotFound(_) => Exit::NotFound,
-            VaultError::LabelTaken(_)
-            | VaultError::InvalidName { .. }
-            | VaultError::InvalidSecret { .. } => Exit::Usage,
-            _ => Exit::Vault,
-        };
-        let failure = Self::of(exit, &error);
-        match error {
-            VaultError::Unreachable(_) => Self { is_away: true, ..failure }.way_out(
-                "start the engine, or see why this host does not reach it; `credentials vault path` shows its URL",
-            ),
-            VaultError::Layer(_) if failure.message.contains("password; set") => failure.way_out(
-                "set TOWER_CREDENTIALS_VAULT_PASSWORD, or vault.password_command in the settings; the name is in the URL",
-            ),
-            _ => failure,
-        }
-    }
-}
-
-impl From<SetupError> for Failure {
-    fn from(error: SetupError) -> Self {
-        match error {
-            SetupError::Settings(error) => error.into(),
-            SetupError::Vault(error) => error.into(),
-            SetupError::TwoVaults { .. }
-            | SetupError::InvalidUrl { .. }
-            | SetupError::TwoPasswords { .. } => Self::usage(error.to_string()),
-            SetupError::NoRedis => {
-                Self::usage("the vault is in a Redis or Valkey, and this program was built without the feature `redis`")
-                    .way_out("cargo install tower-credentials --features cli,redis")
-            }
-            SetupError::NoHome(reason) => {
-                Self::failed("could not find the home directory").because(reason).way_out("set HOME")
-            }
-            SetupError::NoKeyring => Self::usage("this program was built without keyrings")
-                .way_out("cargo install tower-credentials --features cli,keyring"),
-            SetupError::NotADirectory(_) => {
-                Self::usage(error.to_string()).way_out("--vault DIR, with the directory of a vault")
-            }
-            SetupError::Occupied(_) => {
-                Self::usage(error.to_string()).way_out("--vault DIR, with a directory of its own")
-            }
-            SetupError::KeyInVault { .. } => {
-                Self::usage(error.to_string()).way_out("--key-file FILE, with a file elsewhere")
-            }
-            SetupError::MissingKey(missing) => {
-                let failure = Self::new(Exit::Vault, missing.to_string());
-                failure.way_out(match missing.beside {
-                    Some(file) => format!("add --key-file {}", quoted(file.display())),
-                    None => {
-                        "credentials vault import --file FILE, with the key that `vault export` wrote; or, if you have a backup of \
-                         the accounts: credentials vault init --force, then credentials restore FILE".to_owned()
-                    }
-                })
-            }
-            other => Self::failed(other.to_string()),
-        }
-    }
-}
-
-impl From<MigrateError> for Failure {
-    fn from(error: MigrateError) -> Self {
-        let exit = match error {
-            MigrateError::Vault(error) => return error.into(),
-            MigrateError::Io { ref source, .. } if source.kind() == std::io::ErrorKind::NotFound => {
-                Exit::NotFound
-            }
-            MigrateError::Unclear { .. } | MigrateError::NotAFile(_) => Exit::Usage,
-            _ => Exit::Failed,
-        };
-        Self::of(exit, &error)
-    }
-}
-
 impl From<SettingsError> for Failure {
     fn from(error: SettingsError) -> Self {
         if let SettingsError::Several(errors) = &error {
@@ -271,58 +187,6 @@ impl From<SettingsError> for Failure {
     }
 }
 
-impl From<OAuthError> for Failure {
-    fn from(error: OAuthError) -> Self {
-        let exit = match &error {
-            error if error.is_transient() => Exit::Unavailable,
-            OAuthError::MissingSetting { .. }
-            | OAuthError::InvalidSetting { .. }
-            | OAuthError::UnsupportedFlow { .. } => Exit::Usage,
-            OAuthError::Refused { .. } | OAuthError::Expired => Exit::Refused,
-            _ => Exit::Failed,
-        };
-        Self::of(exit, &error)
-    }
-}
-
-impl From<Error> for Failure {
-    fn from(error: Error) -> Self {
-        match error {
-            Error::Vault(error) => error.into(),
-            error => in_words(&error).unwrap_or_else(|| Self::of(exit_of(&error), &error)),
-        }
-    }
-}
-
-/// Rewords an error that tells a programmer what to call, for a person.
-fn in_words(error: &Error) -> Option<Failure> {
-    Some(match error {
-        Error::AllCoolingDown { pool, retry_after, .. } => Failure::new(
-            Exit::Unavailable,
-            format!(
-                "every account of {pool} is cooling down; the first is ready in {}",
-                brief(*retry_after)
-            ),
-        ),
-        Error::Paused { pool, pin: None } => {
-            Failure::failed(format!("every account of {pool} that requests may take is paused"))
-                .way_out("credentials resume ACCOUNT")
-        }
-        Error::Spent { pool, pin: None } => {
-            let message = format!(
-                "every account of {pool} that is not paused is spent, or needs a new sign-in: check their billing"
-            );
-            Failure::new(Exit::Unavailable, message)
-                .way_out(format!("{}, which uses again what works", naming::test(pool)))
-        }
-        Error::NoToken { pool, label } => {
-            let message = format!("{label} of {pool} has no access token, and none could be obtained");
-            Failure::new(Exit::Refused, message).way_out(naming::test(pool))
-        }
-        _ => return None,
-    })
-}
-
 /// Returns an error and its causes on one line.
 pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     let mut text = error.to_string();
@@ -333,48 +197,4 @@ pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
         source = cause.source();
     }
     text
-}
-
-fn exit_of(error: &Error) -> Exit {
-    match error {
-        Error::Vault(_) => Exit::Vault,
-        Error::NoCredential { .. } | Error::UnknownPin { .. } => Exit::NotFound,
-        Error::NeedsSignIn { .. } | Error::NoToken { .. } => Exit::Refused,
-        Error::Spent { .. } => Exit::Unavailable,
-        Error::AllCoolingDown { .. } => Exit::Unavailable,
-        _ => Exit::Failed,
-    }
-}
-
-impl From<DiscoveryError> for Failure {
-    fn from(error: DiscoveryError) -> Self {
-        let exit = match error.kind() {
-            DiscoveryErrorKind::Failed(cause) => {
-                if let Some(failure) = cause.downcast_ref().and_then(in_words) {
-                    return failure;
-                }
-                // Any other error is the HTTP client's: nothing was reached.
-                cause.downcast_ref().map_or(Exit::Unavailable, exit_of)
-            }
-            DiscoveryErrorKind::TimedOut(_) => Exit::Unavailable,
-            DiscoveryErrorKind::Status { status, .. } => match status.as_u16() {
-                401 | 403 => Exit::Refused,
-                429 | 500.. => Exit::Unavailable,
-                _ => Exit::Failed,
-            },
-            _ => Exit::Failed,
-        };
-        Self::of(exit, &error)
-    }
-}
-
-/// The error of a stack of layers over the HTTP client.
-impl From<BoxError> for Failure {
-    fn from(error: BoxError) -> Self {
-        match error.downcast::<Error>() {
-            Ok(error) => (*error).into(),
-            // Any other error is the HTTP client's: nothing was reached.
-            Err(error) => Self::of(Exit::Unavailable, &*error),
-        }
-    }
 }

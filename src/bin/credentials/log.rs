@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io::{self, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
@@ -12,10 +13,21 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::output;
 
+/// The target of the lines that say that the vault's engine is away, or back.
+const ENGINE: &str = "tower_credentials::engine";
+
+/// Whether these lines are shown without `-v`.
+static SHOWS_ENGINE: AtomicBool = AtomicBool::new(false);
+
+/// Shows from here on, or not any more, that the vault's engine is away or back: a command does so while it goes on all the
+/// same. Before that, it ends with this as its error.
+pub(crate) fn show_engine(is_shown: bool) {
+    SHOWS_ENGINE.store(is_shown, Ordering::Release);
+}
+
 /// Shows the library's warnings on standard error, in the form of the program's own. With `-v`, shows more of its log, with
-/// levels and modules. A command that `goes_on` also shows when the vault's engine is away, and when it is back: any other
-/// ends with that as its error.
-pub(crate) fn show(verbose: u8, goes_on: bool) {
+/// levels and modules.
+pub(crate) fn show(verbose: u8) {
     let level = match verbose {
         0 => Level::WARN,
         1 => Level::INFO,
@@ -29,8 +41,6 @@ pub(crate) fn show(verbose: u8, goes_on: bool) {
     let events = if verbose == 0 { LevelFilter::OFF } else { level.into() };
     let targets = targets.with_target("tower_credentials::event", events);
     let targets = targets.with_target("tower_credentials::refresher", events);
-    let engine = if verbose == 0 && !goes_on { LevelFilter::OFF } else { level.into() };
-    let targets = targets.with_target("tower_credentials::engine", engine);
     let shown = match verbose {
         0 => Warnings.boxed(),
         _ => tracing_subscriber::fmt::layer()
@@ -47,6 +57,9 @@ struct Warnings;
 
 impl<S: Subscriber> Layer<S> for Warnings {
     fn on_event(&self, event: &Event<'_>, _: layer::Context<'_, S>) {
+        if event.metadata().target() == ENGINE && !SHOWS_ENGINE.load(Ordering::Acquire) {
+            return;
+        }
         let mut line = Line::default();
         event.record(&mut line);
         // On one line: a name may contain a line break, and go on like an error of ours.

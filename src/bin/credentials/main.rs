@@ -69,7 +69,7 @@ fn main() -> ExitCode {
     let is_private = memory::keep_private();
     let args = Args::typed();
     args.global.color.apply();
-    log::show(args.global.verbose, args.command.goes_on());
+    log::show(args.global.verbose);
     let flags = args.global.places();
     if !flags.is_empty() {
         let commands = Args::command();
@@ -121,6 +121,8 @@ fn run(Args { global, command }: Args) -> Result<Exit, Failure> {
         };
         ending::close(done, &mut interrupts).await
     });
+    // What still runs loses its connections now.
+    log::show_engine(false);
     // A write to the vault is finished, which takes no time. A keyring that does not answer is not waited for.
     runtime.shutdown_timeout(THREADS_TIMEOUT);
     #[cfg(feature = "serve")]

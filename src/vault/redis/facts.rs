@@ -15,6 +15,8 @@ pub(super) struct Facts {
     /// `Redis` or `Valkey`, and its version.
     pub(super) version: Option<(Arc<str>, Arc<str>)>,
     pub(super) is_primary: Option<bool>,
+    /// Whether it is a Sentinel.
+    pub(super) is_sentinel: bool,
     pub(super) replicas: Option<usize>,
     /// Whether it writes an append-only file.
     pub(super) has_log: Option<bool>,
@@ -39,6 +41,9 @@ impl Facts {
         Self {
             run: info.value("run_id").unwrap_or_default().into(),
             version: version.map(|(name, version)| (name.into(), version.into())),
+            is_sentinel: ["redis_mode", "server_mode"]
+                .iter()
+                .any(|name| info.value(name) == Some("sentinel")),
             is_primary: info.value("role").map(|role| role == "master"),
             replicas: info.value("connected_slaves").and_then(|count| count.parse().ok()),
             has_log: info.flag("aof_enabled"),

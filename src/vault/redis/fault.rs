@@ -1,7 +1,12 @@
 //! What goes wrong with an engine, in plain words with the way out.
 
-use redis::{ErrorKind, RedisError, ServerErrorKind};
+use std::io;
+use std::sync::Arc;
 
+use redis::{ErrorKind, RedisError, ServerErrorKind};
+use rustls::{AlertDescription, CertificateError};
+
+use super::error::{EngineError, EngineErrorKind};
 use super::url::Address;
 use crate::vault::VaultError;
 
@@ -12,6 +17,12 @@ pub(super) enum Fault {
     Away(String),
     /// The same, since it is a replica, or has just become one.
     Replica(String),
+    /// The same, since its certificate can't be trusted, or since it wants one of its clients.
+    Certificate(String),
+    /// It is reached, and refuses the name or the password, or wants one.
+    Login(String),
+    /// A Sentinel does so.
+    SentinelLogin(String),
     /// It is reached and refuses.
     Refused(String),
 }
@@ -23,7 +34,7 @@ impl Fault {
         let code = error.code().unwrap_or_default();
         let detail = error.detail().unwrap_or_default();
         match error.kind() {
-            ErrorKind::AuthenticationFailed => Self::Refused(at(
+            ErrorKind::AuthenticationFailed => Self::Login(at(
                 "refuses the name or the password; set the right ones in the engine's URL",
             )),
             ErrorKind::Server(ServerErrorKind::ReadOnly) => Self::Replica(at(
@@ -41,8 +52,8 @@ impl Fault {
                 | ServerErrorKind::TryAgain
                 | ServerErrorKind::NotBusy,
             ) => Self::Away(at(&format!("is not ready ({code}); it is tried again"))),
-            _ if code == "NOAUTH" => Self::Refused(at("wants a password; set it in the engine's URL")),
-            _ if code == "WRONGPASS" => Self::Refused(at(
+            _ if code == "NOAUTH" => Self::Login(at("wants a password; set it in the engine's URL")),
+            _ if code == "WRONGPASS" => Self::Login(at(
                 "refuses the name or the password; set the right ones in the engine's URL",
             )),
             _ if code == "OOM" => {
@@ -59,7 +70,13 @@ impl Fault {
                 "keeps something else under the vault's keys; choose another prefix or database",
             )),
             ErrorKind::Io if error.is_timeout() => Self::Away(at("takes too long to answer")),
-            ErrorKind::Io => Self::Away(at(&format!("can't be reached ({error})"))),
+            ErrorKind::Io => match tls_error(error).and_then(of_tls) {
+                Some(words) => Self::Certificate(at(&words)),
+                None => Self::Away(at(&format!("can't be reached ({error})"))),
+            },
+            _ if detail.contains("cluster support disabled") => {
+                Self::Refused(at("is no node of a cluster; leave out ?cluster=true in the engine's URL"))
+            }
             _ if detail.contains("OOM") => {
                 Self::Refused(at("is full; raise its maxmemory, or give the vault an engine of its own"))
             }
@@ -67,23 +84,84 @@ impl Fault {
         }
     }
 
+    /// Explains an error of the Sentinel at `address`.
+    pub(super) fn of_sentinel(error: &RedisError, address: &Address) -> Self {
+        if error.detail().is_some_and(|detail| detail.starts_with("unknown command")) {
+            return Self::Refused(format!(
+                "{address} is no Sentinel; name it as the engine itself in the URL, without +sentinel and the service"
+            ));
+        }
+        match Self::of(error, address) {
+            Self::Login(_) => Self::SentinelLogin(format!(
+                "the Sentinel {address} refuses the name or the password of the Sentinels, or wants one; set the right ones \
+                 in the URL, as sentinel_username and sentinel_password"
+            )),
+            Self::Away(words) => Self::Away(format!("the Sentinel {words}")),
+            Self::Certificate(words) => Self::Certificate(format!("the Sentinel {words}")),
+            fault => fault,
+        }
+    }
+
     pub(super) fn is_away(&self) -> bool {
-        matches!(self, Self::Away(_) | Self::Replica(_))
+        matches!(self, Self::Away(_) | Self::Replica(_) | Self::Certificate(_))
     }
 
     pub(super) fn words(&self) -> &str {
         match self {
-            Self::Away(words) | Self::Replica(words) | Self::Refused(words) => words,
+            Self::Away(words)
+            | Self::Replica(words)
+            | Self::Certificate(words)
+            | Self::Login(words)
+            | Self::SentinelLogin(words)
+            | Self::Refused(words) => words,
         }
     }
 }
 
+/// Returns what TLS is at fault for.
+fn tls_error(error: &RedisError) -> Option<&rustls::Error> {
+    // The error's source is itself shared.
+    let source = std::error::Error::source(error)?;
+    let shared = source.downcast_ref::<Arc<dyn std::error::Error + Send + Sync>>()?;
+    shared.downcast_ref::<io::Error>()?.get_ref()?.downcast_ref()
+}
+
+/// Explains an error of TLS that is about a certificate.
+fn of_tls(error: &rustls::Error) -> Option<String> {
+    Some(match error {
+        // Another authority of the same name has a bad signature.
+        rustls::Error::InvalidCertificate(
+            CertificateError::UnknownIssuer | CertificateError::BadSignature,
+        ) => {
+            "has a certificate of an authority that is not trusted here; set root_certificates to that authority's".to_owned()
+        }
+        rustls::Error::InvalidCertificate(CertificateError::NotValidForNameContext { presented, .. }) => format!(
+            "has a certificate for other names ({}); give the engine's URL one of them",
+            presented.join(", ")
+        ),
+        rustls::Error::InvalidCertificate(error) => {
+            format!("has a certificate that is not trusted ({error}); see its dates, and this host's clock")
+        }
+        rustls::Error::AlertReceived(AlertDescription::CertificateRequired) => {
+            "wants a certificate of its clients, and this one has none; set `tls-auth-clients no` there".to_owned()
+        }
+        _ => return None,
+    })
+}
+
 impl From<Fault> for VaultError {
     fn from(fault: Fault) -> Self {
-        match fault {
-            Fault::Away(words) | Fault::Replica(words) => Self::Unreachable(words.into()),
-            Fault::Refused(words) => Self::Layer(words.into()),
-        }
+        let is_away = fault.is_away();
+        let (kind, words) = match fault {
+            Fault::Away(words) => (EngineErrorKind::Away, words),
+            Fault::Replica(words) => (EngineErrorKind::Replica, words),
+            Fault::Certificate(words) => (EngineErrorKind::Certificate, words),
+            Fault::Login(words) => (EngineErrorKind::Login, words),
+            Fault::SentinelLogin(words) => (EngineErrorKind::SentinelLogin, words),
+            Fault::Refused(words) => (EngineErrorKind::Refused, words),
+        };
+        let error = EngineError::new(kind, words).into();
+        if is_away { Self::Unreachable(error) } else { Self::Layer(error) }
     }
 }
 

@@ -47,6 +47,11 @@ impl Finder {
         };
         let connection = self.dial(&address, within).await?;
         let facts = Facts::of(&connection).await.map_err(|error| Fault::of(&error, &address))?;
+        if facts.is_sentinel {
+            return Err(Fault::Refused(format!(
+                "{address} is a Sentinel; name it so in the engine's URL, as in redis+sentinel://{address}/SERVICE"
+            )));
+        }
         if (self.address.is_none() || needs_primary) && facts.is_primary == Some(false) {
             // The Sentinels have not agreed on another one yet, or this one has not become the primary again.
             return Err(Fault::Away(format!("{address} is not the primary any more")));
@@ -71,19 +76,21 @@ impl Finder {
         let mut fault = Fault::Away("no Sentinel is known".to_owned());
         for sentinel in sentinels {
             let asking = tokio::time::timeout(share, self.ask(sentinel, service, share));
-            match asking.await {
+            let failed = match asking.await {
                 Ok(Ok(address)) => return Ok(address),
-                Ok(Err(words)) => fault = words,
-                Err(_) => {
-                    fault = Fault::Away(format!("the Sentinel {sentinel} takes too long to answer"))
-                }
+                Ok(Err(failed)) => failed,
+                Err(_) => Fault::Away(format!("the Sentinel {sentinel} takes too long to answer")),
+            };
+            // One that refuses says more than one that is away.
+            if fault.is_away() {
+                fault = failed;
             }
         }
         Err(fault)
     }
 
     async fn ask(&self, sentinel: &Address, service: &str, within: Duration) -> Result<Address, Fault> {
-        let failed = |error: RedisError| Fault::of(&error, sentinel);
+        let failed = |error: RedisError| Fault::of_sentinel(&error, sentinel);
         let login: &Login = &self.target.sentinel_login;
         let connection = self.dialer.dial(sentinel, login, 0, within).await.map_err(failed)?;
         let mut ask = redis::cmd("SENTINEL");

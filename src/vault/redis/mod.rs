@@ -111,6 +111,7 @@ mod durable;
 mod engine;
 mod entry;
 mod epoch;
+mod error;
 mod facts;
 mod fault;
 mod find;
@@ -155,6 +156,7 @@ use settings::Settings;
 use url::Target;
 
 pub use super::redis_url::{InvalidRedisUrl, RedisUrl};
+pub use error::{EngineError, EngineErrorKind};
 pub use findings::Finding;
 pub use service::RedisFuture;
 pub use settings::RedisBackendBuilder;

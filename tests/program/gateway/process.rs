@@ -130,6 +130,11 @@ impl Gateway {
         }
     }
 
+    /// What it has said so far.
+    pub(crate) fn said(&self) -> &str {
+        &self.said
+    }
+
     /// Lets [`says`](Self::says) wait for new lines.
     pub(crate) fn forget(&mut self) {
         self.said.clear();

@@ -1,5 +1,8 @@
 //! An engine that is away.
 
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
+
 use super::{Scene, host, run};
 
 #[test]
@@ -16,6 +19,8 @@ fn commands_fail_with_the_way_out_and_say_what_they_know() {
         "vault check",
         "vault restored --yes",
         "token x",
+        "list --watch",
+        "exec -- true",
     ] {
         let run = scene.run(command).code(5).says("can't be reached").says("start the engine");
         assert_eq!(run.stderr.matches("Connection refused").count(), 1, "{run:#?}");
@@ -31,6 +36,28 @@ fn commands_fail_with_the_way_out_and_say_what_they_know() {
     scene.run("__complete show").ok();
     scene.server.start_again();
     scene.run("list").ok().prints("a");
+}
+
+#[test]
+fn a_list_that_is_watched_says_once_that_it_is_away_and_once_that_it_is_back() {
+    let Some(scene) = Scene::start() else { return };
+    scene.login("a");
+    let arguments = ["--vault", &scene.url(), "list", "--watch", "--json"].map(str::to_owned);
+    let mut command = scene.home.command(arguments);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut shown = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
+    let mut said = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
+    assert!(shown.next().unwrap().contains("ready"));
+    scene.server.kill();
+    let away = said.next().unwrap();
+    assert!(away.starts_with("warning: the vault's engine is away"), "{away}");
+    scene.server.start_again();
+    scene.run("pause a").ok();
+    assert!(shown.next().unwrap().contains("paused"));
+    child.kill().unwrap();
+    let rest: Vec<_> = said.collect();
+    assert!(rest.len() == 1 && rest[0].starts_with("warning: the vault's engine is back"), "{rest:?}");
+    child.wait().unwrap();
 }
 
 #[test]

@@ -6,6 +6,7 @@
 mod away;
 mod checking;
 mod commands;
+mod engines;
 mod naming;
 mod passwords;
 mod renewals;
@@ -33,8 +34,7 @@ impl Scene {
     /// Starts an engine with these options.
     fn with(options: &[&str]) -> Option<Self> {
         let server = Server::start(options)?;
-        let rules = ["ACL", "SETUSER", "vault", "on", &format!(">{PASSWORD}"), "~*", "&*", "+@all"];
-        server.tell::<()>(&rules);
+        let_in(&server);
         Some(Self { server, home: host() })
     }
 
@@ -59,6 +59,12 @@ impl Scene {
     fn login(&self, label: &str) {
         login(&self.home, &self.url(), label);
     }
+}
+
+/// Makes the engine's user `vault`.
+fn let_in(server: &Server) {
+    let rules = ["ACL", "SETUSER", "vault", "on", &format!(">{PASSWORD}"), "~*", "&*", "+@all"];
+    server.tell::<()>(&rules);
 }
 
 /// A home whose provider `x` has its requests at an origin where nobody listens.

@@ -3,7 +3,7 @@
 use crate::cli::Home;
 use crate::server::Server;
 
-use super::{PASSWORD, Scene, labels, other_host, run};
+use super::{PASSWORD, Scene, labels, let_in, other_host, run};
 
 fn with_password(scene: &Scene) -> String {
     format!("redis://vault:{PASSWORD}@127.0.0.1:{}", scene.server.port())
@@ -72,7 +72,7 @@ fn a_wrong_a_missing_and_a_second_one_and_a_command_that_fails_are_told() {
 fn that_of_the_settings_engine_goes_to_no_other() {
     let Some(scene) = Scene::start() else { return };
     let Some(other) = Server::start(&[]) else { return };
-    other.tell::<()>(&["ACL", "SETUSER", "vault", "on", &format!(">{PASSWORD}"), "~*", "&*", "+@all"]);
+    let_in(&other);
     let home = super::host();
     let settings = format!("url = \"{}\"\npassword_command = \"echo {PASSWORD}\"", scene.named());
     add_vault(&home, &settings);

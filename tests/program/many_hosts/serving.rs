@@ -52,6 +52,7 @@ async fn a_gateway_that_was_started_before_its_engine_answers_503_and_then_serve
     scene.server.kill();
     let mut gateway = Gateway::open(&one, &[]).await;
     gateway.says("requests are answered with 503").await;
+    assert_eq!(gateway.said().matches("Connection refused").count(), 1, "{}", gateway.said());
     let (status, headers, body) =
         gateway.ask(gateway.get("/x/v1", "-").body(crate::wire::full("")).unwrap()).await;
     assert_eq!((status, headers["retry-after"].to_str().unwrap()), (503, "1"));
@@ -70,6 +71,7 @@ async fn a_gateway_that_was_started_before_its_engine_answers_503_and_then_serve
     assert_eq!(gateway.send(gateway.get("/x/v1", "-")).await.0, StatusCode::OK);
     gateway.signal("TERM").await;
     let run = gateway.ended().await.ok();
+    assert!(!run.stderr.contains("engine is back"), "{run:#?}");
     // That it was away at the start was said once, and what follows from it is not said again and again.
     assert!(run.stderr.contains("the vault's engine is away"), "{run:#?}");
     assert!(!run.stderr.contains("answered with 503"), "{run:#?}");

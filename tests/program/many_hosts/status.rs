@@ -75,6 +75,10 @@ fn a_replica_is_told_with_the_way_out() {
         .prints(", replica, answered in")
         .prints("x/default: 1 of 1 can be used")
         .prints("try: give the address of the primary");
+    run(&scene.home, &replica.url(), "pause a")
+        .code(5)
+        .says("is a read-only replica")
+        .says("try: name the primary, or its Sentinels, in the engine's URL");
 }
 
 #[test]

@@ -21,6 +21,7 @@ use crate::gateway::{
     Route, Rules, ServeSettings, Server, Threads, TokenHash, Value, generate_token, is_gateway_token,
     routes, variables,
 };
+use crate::log;
 use crate::output;
 use crate::signals::Interrupts;
 use crate::time::now;
@@ -79,6 +80,7 @@ impl Exec {
             routes(context, &vault, &self.providers, &settings, sending).await
         };
         let routes = signals.unless_one_comes(routes).await?;
+        log::show_engine(true);
         let not_listening =
             |error: io::Error| Failure::failed("can't listen on a port of this machine").because(error);
         let listener = Listener::tcp(([127, 0, 0, 1], 0).into()).await.map_err(not_listening)?;

@@ -89,18 +89,6 @@ impl Command {
         matches!(self, Self::List(list) if list.is_watching())
     }
 
-    /// Whether it goes on if the vault's engine is away.
-    pub(crate) fn goes_on(&self) -> bool {
-        match self {
-            Self::List(list) => list.is_watching(),
-            #[cfg(feature = "serve")]
-            Self::Exec(_) | Self::Serve(_) => true,
-            #[cfg(feature = "tui")]
-            Self::Tui(_) => true,
-            _ => false,
-        }
-    }
-
     /// Whether it does something else than to end when a signal comes.
     pub(crate) fn handles_signals(&self) -> bool {
         #[cfg(feature = "serve")]

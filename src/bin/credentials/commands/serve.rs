@@ -1,5 +1,6 @@
 //! `serve`: one address for the tools of a machine or a team.
 
+mod listening;
 mod reload;
 mod tls;
 mod told;
@@ -23,7 +24,7 @@ use crate::gateway::{
 };
 use crate::options::Global;
 use crate::signals::Interrupts;
-use crate::{numbers, output};
+use crate::{log, numbers, output};
 use reload::{Changed, Reload};
 use tls::TlsOptions;
 use told::{of_routes, tell_changes};
@@ -159,6 +160,7 @@ impl Serve {
         let clients = Clients::new(known).following(look);
         let clients = if self.open { clients.open() } else { clients };
         let rules = signals.unless_one_comes(self.rules(&context, true)).await?;
+        log::show_engine(!rules.are_while_away());
         let make = || self.tunnels.proxy(&context, &settings, &rules, &listeners, tls.is_some());
         let proxy = (self.proxy || settings.proxy).then(make).transpose()?;
         let threads = Threads::start()?;
@@ -199,6 +201,7 @@ impl Serve {
                                 let after = of_routes(&rules, scheme, address);
                                 let is_back = was_away && !rules.are_while_away();
                                 let before = gateway.replace(rules);
+                                log::show_engine(!gateway.is_away());
                                 output::say(match is_back {
                                     true => "The vault can be reached now",
                                     false => "The settings were read again",
@@ -231,43 +234,6 @@ impl Serve {
         Ok(Exit::Ended)
     }
 
-    fn check(&self, listen: SocketAddr, settings: &ServeSettings) -> Result<(), Failure> {
-        proxy::check(self.open, settings)?;
-        if listen.ip().is_loopback() {
-            return Ok(());
-        }
-        if self.open {
-            return Err(Failure::usage(format!(
-                "--open with --listen {listen}: whoever reaches that address could use the accounts"
-            ))
-            .way_out("leave out --open, and give each client a token: credentials client add NAME"));
-        }
-        if !self.allow_remote {
-            return Err(Failure::usage(format!("--listen {listen} is no loopback address"))
-                .way_out("add --allow-remote if others shall reach it"));
-        }
-        Ok(())
-    }
-
-    async fn listeners(&self, listen: SocketAddr) -> Result<Vec<Listener>, Failure> {
-        let tcp = Listener::tcp(listen).await.map_err(|error| {
-            Failure::failed(format!("can't listen on {listen}"))
-                .because(error)
-                .way_out("choose another address with --listen, such as 127.0.0.1:0")
-        })?;
-        let mut listeners = vec![tcp];
-        #[cfg(unix)]
-        if let Some(path) = &self.unix {
-            let socket = Listener::unix(path).map_err(|error| {
-                Failure::failed(format!("can't listen at {}", path.display()))
-                    .because(error)
-                    .way_out("choose another path with --unix")
-            })?;
-            listeners.push(socket);
-        }
-        Ok(listeners)
-    }
-
     /// Returns what the settings and the flags say. If the vault can't be reached and `may_wait` is set, they are those for as
     /// long as it can't.
     async fn rules(
@@ -293,47 +259,6 @@ impl Serve {
         let guard = Guard::new(self.allow_remote, hosts, origins);
         let rules = Rules::new(routes, guard);
         Ok(if is_away { rules.while_away() } else { rules })
-    }
-
-    /// Says where it listens, and what to set in tools.
-    fn say<S: Forward>(
-        &self,
-        listeners: &[Listener],
-        has_tls: bool,
-        rules: &Rules<S>,
-        has_clients: bool,
-    ) {
-        for address in listeners.iter().filter_map(|listener| listener.address().ok()) {
-            let scheme = if has_tls { "https" } else { "http" };
-            let base = format!("{scheme}://{address}");
-            output::say(format_args!("Listening on {}", output::strong(&base)));
-            for line in of_routes(rules, scheme, address) {
-                output::say(format_args!("  {line}"));
-            }
-            if !has_tls && !address.ip().is_loopback() {
-                output::warn(
-                    "connections are not encrypted: whoever listens in on the network reads the tokens and all requests; \
-                     --tls-cert and --tls-key encrypt them",
-                );
-            }
-        }
-        #[cfg(unix)]
-        if let Some(path) = &self.unix {
-            output::say(format_args!("Listening at {}", output::path(path)));
-        }
-        if self.open {
-            output::warn(
-                "no token is needed: every program and every user of this machine can use the accounts",
-            );
-        } else if has_clients {
-            output::say(
-                "TOKEN is what `credentials client add` has printed; the clients are: credentials client list",
-            );
-        } else {
-            output::say(
-                "TOKEN is that of a client, and there is no client yet: credentials client add NAME",
-            );
-        }
     }
 
     /// Serves until a signal comes, and then until the requests under way have ended or another signal comes.

@@ -1,21 +1,22 @@
 //! `status`: what can't be used, why, and how to fix it.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod report;
+mod troubles;
 
 use clap::Args;
-use serde::Serialize;
-use tower_credentials::vault::file::FileVault;
 use tower_credentials::vault::{Damage, VaultExt};
-use tower_credentials::{Metadata, PoolKey, Timestamp};
+use tower_credentials::{Metadata, PoolKey};
 
 use crate::account::{self, Account, Identity, Trouble};
 use crate::context::Context;
-use crate::engine::{EngineFinding, EngineReport};
+use crate::engine::EngineReport;
 use crate::failure::{Exit, Failure};
 use crate::options::{self, Namespace};
-use crate::output::{self, WayOut, plain};
+use crate::output::{self, plain};
 use crate::shell::option;
 use crate::time::{brief, now};
+use report::{Line, Pool, Report, Requests, by_pool};
+use troubles::{losing, unwritable, without_accounts};
 
 /// Show which accounts can't be used, why, and how to fix it
 ///
@@ -41,67 +42,10 @@ pub(crate) struct Status {
     output: options::Json,
 }
 
-/// The state of all accounts, as `--json` has it.
-#[derive(Serialize)]
-struct Report<'a> {
-    /// The engine that keeps the vault, if one does. What follows is as it was there just now.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    engine: Option<EngineReport>,
-    accounts: usize,
-    usable: usize,
-    pools: Vec<Pool<'a>>,
-    troubles: Vec<Line<'a>>,
-}
-
-/// One pool.
-#[derive(Serialize)]
-struct Pool<'a> {
-    provider: &'a str,
-    namespace: &'a str,
-    accounts: usize,
-    usable: usize,
-    /// How many of the usable ones the vendor refused last time.
-    #[serde(skip_serializing_if = "is_zero")]
-    refused: usize,
-    /// The account that the next request takes.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    active: Option<String>,
-    /// The account that is ready first of those that rest, and when.
-    #[serde(skip)]
-    first: Option<(Timestamp, String)>,
-    #[serde(skip)]
-    requests: Requests<'a>,
-}
-
-fn is_zero(count: &usize) -> bool {
-    *count == 0
-}
-
-/// A problem.
-#[derive(Serialize)]
-struct Line<'a> {
-    #[serde(flatten)]
-    account: Option<Identity<'a>>,
-    /// The account's name, or the file's.
-    what: String,
-    why: String,
-    #[serde(flatten)]
-    way_out: Option<WayOut>,
-    #[serde(skip)]
-    exit: Exit,
-}
-
-impl Line<'_> {
-    fn new(what: String, why: &str, way_out: Option<String>, exit: Exit) -> Self {
-        let way_out = way_out.map(|way_out| WayOut::new(&way_out));
-        Self { account: None, what, why: plain(why), way_out, exit }
-    }
-}
-
 impl Status {
     pub(crate) async fn run(self, context: &Context) -> Result<Exit, Failure> {
         let engine = match context.engine().await? {
-            Some(engine) => Some(EngineReport::of(engine, context.vault_name()).await?),
+            Some(engine) => Some(EngineReport::of(engine, context).await?),
             None => None,
         };
         let vault = account::read_all(context.vault_or_empty().await?).await?;
@@ -119,8 +63,7 @@ impl Status {
                 let way_out = account::damage_way_out(damage);
                 let way_out =
                     way_out.as_deref().map_or_else(|| "credentials vault check".to_owned(), plain);
-                let (file, reason) = (&damage.record, &damage.reason);
-                let why = reason.split_once("; ").map_or(reason.as_str(), |(why, _)| why);
+                let (file, why) = (&damage.record, account::what_is_wrong(damage));
                 match whose(damage) {
                     Some(account) => Line {
                         account: Some(Identity::of(account)),
@@ -239,107 +182,4 @@ impl Status {
         }
         Ok(())
     }
-}
-
-/// Says that nothing can be stored in the vault, if it is mounted read-only, for example. It can still be read.
-fn unwritable(context: &Context) -> Option<Line<'static>> {
-    let vault = context.places.vault.directory()?;
-    let error = FileVault::is_at(vault).then(|| FileVault::look_writable(vault))?.err()?;
-    let text = error.to_string();
-    let (what, way_out) = text.split_once("; ").unwrap_or((&text, ""));
-    let why =
-        format!("{what}: nothing that is learnt about the accounts is saved, and no token is renewed");
-    let way_out = Some(way_out.to_owned()).filter(|way_out| !way_out.is_empty());
-    Some(Line::new(output::path(vault), &why, way_out, Exit::Done))
-}
-
-/// Says how the engine may lose a secret.
-fn losing<'a>(engine: &EngineReport) -> Vec<Line<'a>> {
-    let losing = engine.findings.iter().filter(|finding| finding.loses_secrets);
-    let line = |finding: &EngineFinding| {
-        let line = Line::new(engine.url.clone(), &finding.what, None, Exit::Done);
-        Line { way_out: finding.way_out.clone(), ..line }
-    };
-    losing.map(line).collect()
-}
-
-/// Names the providers whose requests use a namespace without any account, although another one has some.
-fn without_accounts(context: &Context, accounts: &[Account]) -> Vec<Line<'static>> {
-    let pools: BTreeSet<_> = accounts.iter().map(|account| &account.credential.pool).collect();
-    let elsewhere = |pool: &&&PoolKey| match requests(context, pool) {
-        Requests::Elsewhere(namespace) => pools
-            .iter()
-            .all(|other| other.provider() != pool.provider() || other.namespace() != namespace),
-        _ => false,
-    };
-    let line = |pool: &PoolKey| {
-        let usual = context.registry.pool_key(pool.provider()).ok()?;
-        let why =
-            format!("requests use this namespace, and it has no account; there are some in {pool}");
-        let setting = account::setting(pool.provider(), "namespace");
-        let way_out =
-            format!("set {setting} = {:?} in {}", pool.namespace(), context.places.config.display());
-        Some(Line::new(plain(&usual.to_string()), &why, Some(way_out), Exit::Unavailable))
-    };
-    pools.iter().filter(elsewhere).filter_map(|pool| line(pool)).collect()
-}
-
-/// Whether requests use a pool.
-#[derive(Clone, Copy)]
-enum Requests<'a> {
-    Here,
-    /// Only those that name its namespace.
-    IfNamed,
-    /// Not unless they name its namespace: by the settings they use this one.
-    Elsewhere(&'a str),
-}
-
-fn requests<'a>(context: &'a Context, pool: &PoolKey) -> Requests<'a> {
-    let named = context.registry.namespace(pool.provider()).ok().flatten();
-    match named {
-        Some(usual) if usual != pool.namespace() => Requests::Elsewhere(usual),
-        None if pool.namespace() != PoolKey::DEFAULT_NAMESPACE => Requests::IfNamed,
-        _ => Requests::Here,
-    }
-}
-
-fn by_pool<'a>(
-    context: &'a Context,
-    accounts: &'a [Account],
-    unread: &[&'a Metadata],
-    now: Timestamp,
-) -> Vec<Pool<'a>> {
-    let mut pools: BTreeMap<_, Pool<'_>> = BTreeMap::new();
-    let of = |key: &'a PoolKey| {
-        move || Pool {
-            provider: key.provider(),
-            namespace: key.namespace(),
-            accounts: 0,
-            usable: 0,
-            refused: 0,
-            active: None,
-            first: None,
-            requests: requests(context, key),
-        }
-    };
-    for account in unread {
-        pools.entry(&account.pool).or_insert_with(of(&account.pool)).accounts += 1;
-    }
-    for account in accounts {
-        let key = &account.credential.pool;
-        let pool = pools.entry(key).or_insert_with(of(key));
-        pool.accounts += 1;
-        pool.usable += usize::from(account.is_usable(now));
-        pool.refused += usize::from(account.is_doubtful(now));
-        if account.is_active {
-            pool.active = Some(account::name(&account.credential));
-        }
-        if let Some(at) =
-            account.ready_at(now).filter(|_| account.is_known && account.left_out.is_none())
-            && pool.first.as_ref().is_none_or(|(first, _)| at < *first)
-        {
-            pool.first = Some((at, account::name(&account.credential)));
-        }
-    }
-    pools.into_values().collect()
 }

@@ -3,6 +3,7 @@
 mod queue;
 mod response;
 pub(crate) mod tested;
+mod verdict;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
@@ -24,7 +25,8 @@ use crate::output;
 use crate::renewals::{Renewals, both};
 use queue::Queue;
 use response::TestResponse;
-use tested::{Renewal, Tested, Verdict};
+use tested::Tested;
+use verdict::{Renewal, Verdict};
 
 /// Test accounts with one small request each
 ///

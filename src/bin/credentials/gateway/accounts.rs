@@ -139,8 +139,8 @@ fn tell(event: &Event) {
             output::plain(error)
         )),
         // The library says once that an engine is away.
-        EventKind::SaveFailed { error } if error.starts_with("the vault can't be reached") => {}
-        EventKind::SaveFailed { error } => {
+        EventKind::SaveFailed { unreachable: true, .. } => {}
+        EventKind::SaveFailed { error, .. } => {
             output::warn(format_args!("cooldowns are not saved yet: {}", output::plain(error)));
         }
         EventKind::Damaged { damage } => account::warn_of_damage(damage),

@@ -14,10 +14,11 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 
 use super::proxy::Way;
+use super::request::After;
 use super::route::Forward;
 use super::timed::Timed;
 use super::tls::{H2, Tls};
-use super::{After, Gateway, http1};
+use super::{Gateway, http1};
 
 /// How long a connection may take to send the head of its next request, or be idle before it.
 pub(super) const HEAD: Duration = Duration::from_secs(75);

@@ -15,11 +15,12 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::sync::watch;
 use tokio::time::{Instant, Sleep, sleep, timeout};
 
+use super::Gateway;
 use super::connection::{BUFFER, HANDSHAKE, HEAD, ended};
 use super::proxy::Way;
+use super::request::After;
 use super::route::Forward;
 use super::under_way::{Ending, Requests};
-use super::{After, Gateway};
 
 /// How long a connection without a request keeps its buffers.
 const KEPT: Duration = Duration::from_millis(50);

@@ -62,7 +62,7 @@ pub(crate) fn of(kind: &EventKind) -> (Option<String>, String) {
         EventKind::Renamed { before, .. } => format!("renamed from {before}"),
         EventKind::SignedIn { .. } => "signed in".to_owned(),
         EventKind::Removed { .. } => "removed".to_owned(),
-        EventKind::SaveFailed { error } => format!("what was learnt is not saved yet: {error}"),
+        EventKind::SaveFailed { error, .. } => format!("what was learnt is not saved yet: {error}"),
         EventKind::Damaged { damage } => format!("damaged: {damage}"),
         EventKind::Lost { events } => format!("{events} entries are lost"),
         other => other.name().replace('_', " "),

@@ -8,6 +8,7 @@ use super::{List, shown};
 use crate::account::{self, Account, Changes};
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
+use crate::log;
 use crate::options::Global;
 use crate::output;
 use crate::time::now;
@@ -37,11 +38,14 @@ impl List {
             if changes.are_there(&context).await {
                 match self.read(&context).await {
                     Ok(read) => {
+                        log::show_engine(true);
                         changes.were_read(read.iter().map(|account| &account.credential.pool));
                         accounts = Some(read);
                     }
                     // What was never read is the same failure as without `--watch`.
                     Err(failure) if accounts.is_none() => return Err(failure),
+                    // That the engine is away was said, and so it is that it is back.
+                    Err(failure) if failure.is_away() => {}
                     Err(failure) => trouble = Some(failure),
                 }
             }

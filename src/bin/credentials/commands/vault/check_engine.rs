@@ -117,7 +117,7 @@ pub(super) async fn check(
 
 /// Returns what is to be said of the engine itself.
 async fn of_the_engine(context: &Context, engine: &RedisBackend) -> Result<Vec<Found>, Failure> {
-    let state = EngineReport::of(engine, context.vault_name()).await?;
+    let state = EngineReport::of(engine, context).await?;
     let found = state.findings.into_iter().map(|finding| {
         let severity = if finding.loses_secrets { Severity::Warning } else { Severity::Note };
         Found::new(severity, state.url.clone(), finding.what, finding.way_out)

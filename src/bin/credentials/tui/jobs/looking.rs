@@ -9,6 +9,7 @@ use crate::account::{self, Account, Changes, LOOK_EVERY};
 use crate::commands::providers;
 use crate::context::Context;
 use crate::failure::Failure;
+use crate::log;
 use crate::output;
 use crate::time::now;
 use crate::tui::state::account::Seen;
@@ -55,6 +56,7 @@ async fn look_if_needed(
         let look = look(&context).await.inspect_err(|_| changes.force())?;
         changes.were_read(look.accounts.iter().map(Seen::pool));
         *trouble = None;
+        log::show_engine(true);
         shared.tell(Update::Looked(Box::new(look)));
     }
     settings
