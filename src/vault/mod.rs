@@ -75,10 +75,12 @@ mod damage;
 #[cfg(feature = "seal")]
 #[cfg_attr(not(feature = "file"), allow(dead_code, reason = "a key file needs a part of it"))]
 pub(crate) mod disk;
+mod document;
 #[cfg(feature = "providers")]
 mod environment;
 mod error;
 mod ext;
+mod failed;
 mod fair_lock;
 mod memory;
 mod recent;
@@ -111,6 +113,7 @@ pub mod seal;
 pub use batch::{BatchId, BatchOrigin, InvalidBatchOrigin};
 pub use changes::{Changes, OrderChange};
 pub use damage::Damage;
+pub use document::{Applied, PoolDocument};
 #[cfg(feature = "providers")]
 #[cfg_attr(docsrs, doc(cfg(feature = "providers")))]
 pub use environment::{EnvironmentFuture, EnvironmentLayer, EnvironmentVault};
@@ -129,7 +132,8 @@ pub use memory::{MemoryFuture, MemoryVault};
 pub use redis_url::{InvalidRedisUrl, RedisUrl};
 pub use request::VaultRequest;
 pub use response::{
-    Begun, FailedRefresh, Listing, RefreshLease, Replaced, Revision, StoredPool, VaultResponse,
+    Begun, FailedRefresh, InvalidRevision, Listing, RefreshLease, Replaced, Revision, StoredPool,
+    VaultResponse,
 };
 #[cfg(feature = "file")]
 pub(crate) use storable::check_stored_names;
