@@ -33,12 +33,14 @@ struct Stored<'a, C> {
     credentials: BTreeMap<String, C>,
     #[serde(default)]
     batches: Cow<'a, MergedBatches>,
-    #[serde(default, deserialize_with = "known")]
+    #[serde(default, deserialize_with = "recent_or_none")]
     recent: Cow<'a, RecentChanges>,
 }
 
-/// Reads the last changes. Without them a reader loads the pool, so such as a later version knows are no error.
-fn known<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Cow<'static, RecentChanges>, D::Error> {
+/// Reads the last changes. Without them a reader loads the pool, so it is no error if only a later version knows them.
+fn recent_or_none<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Cow<'static, RecentChanges>, D::Error> {
     let value = Value::deserialize(deserializer)?;
     Ok(Cow::Owned(RecentChanges::deserialize(value).unwrap_or_default()))
 }
