@@ -66,6 +66,7 @@ enum Written<'a, T> {
     Unread(Value),
 }
 
+#[cfg_attr(docsrs, doc(cfg(feature = "seal")))]
 impl<T: Serialize> Serialize for PoolDocument<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let standings = &self.standings;
@@ -94,6 +95,7 @@ impl<T: Serialize> Serialize for PoolDocument<T> {
     }
 }
 
+#[cfg_attr(docsrs, doc(cfg(feature = "seal")))]
 impl<'de, T: DeserializeOwned> Deserialize<'de> for PoolDocument<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         // The format is looked at first: nothing else is known of a newer one.
