@@ -115,7 +115,7 @@ pub struct Metadata {
 }
 
 /// Metadata and a secret: in clear (a [`Credential`]), or sealed as a vault's backend stores it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Record<T> {
     /// The part that is not secret.
     pub metadata: Metadata,

@@ -6,16 +6,16 @@ use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use rusqlite::{Connection, Transaction, TransactionBehavior};
+use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
 use sha2::{Digest, Sha256};
 use tower::Service;
-use tower_credentials::BoxError;
 use tower_credentials::vault::seal::Sealed;
-use tower_credentials::vault::{RefreshLease, VaultError, VaultRequest, VaultResponse};
-
-use super::{pools, records};
+use tower_credentials::vault::{
+    Damage, Listing, PoolDocument, RefreshLease, VaultError, VaultRequest, VaultResponse,
+};
+use tower_credentials::{BoxError, PoolKey};
 
 /// How often a lease is asked for that another holds. The system tells nobody that a file is unlocked.
 const ASK_AGAIN: Duration = Duration::from_millis(20);
@@ -105,7 +105,7 @@ impl Service<VaultRequest<Sealed>> for SqliteBackend {
             match request {
                 LeaseRefresh { pool, id } => {
                     // The transaction ends before the wait, so a lease holds up nothing else.
-                    backend.run(Deferred, move |on| records::get(on, &pool, id)).await?;
+                    backend.run(Deferred, move |on| Ok(document(on, pool)?.get(id).map(drop)?)).await?;
                     backend.lease(id.to_string()).await
                 }
                 // Any text, of any length: it is no file's name.
@@ -114,59 +114,81 @@ impl Service<VaultRequest<Sealed>> for SqliteBackend {
                     let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
                     backend.lease(format!("client-{hex}")).await
                 }
-                Load(_) | List | Get { .. } | Revision(_) | Changes { .. } => {
-                    backend.run(Deferred, |on| answer(on, request)).await
+                List => Ok(VaultResponse::List(backend.run(Deferred, list).await?)),
+                // SQLite tells no other process of a change, so a pool asks for the revision each second.
+                Watch(_) => Ok(VaultResponse::Watch(None)),
+                Load(_) | Get { .. } | Revision(_) | Changes { .. } => {
+                    backend.run(Deferred, |on| apply(on, request)).await
                 }
                 // What writes takes the lock when it begins: a transaction that has read what another then changes could
                 // not write any more.
-                _ => backend.run(Immediate, |on| answer(on, request)).await,
+                _ => backend.run(Immediate, |on| apply(on, request)).await,
             }
         })
     }
 }
 
-fn answer(
+/// Does a request of one pool.
+fn apply(
     on: &Transaction<'_>,
     request: VaultRequest<Sealed>,
 ) -> Result<VaultResponse<Sealed>, BoxError> {
-    Ok(match request {
-        VaultRequest::Load(pool) => VaultResponse::Pool(pools::load(on, &pool)?),
-        VaultRequest::List => VaultResponse::List(pools::list(on)?),
-        VaultRequest::Put(record) => VaultResponse::Stored(records::put(on, record)?),
-        VaultRequest::Relabel { pool, id, label } => {
-            VaultResponse::Stored(records::relabel(on, &pool, id, label)?)
+    let Some(pool) = request.pool().cloned() else {
+        return Err(VaultError::Unsupported { request: request.name() }.into());
+    };
+    match &request {
+        VaultRequest::Put(record) => {
+            let id = record.metadata.id;
+            let insert = "INSERT OR IGNORE INTO credentials (id) VALUES (?1)";
+            if on.execute(insert, [id.to_string()])? == 0 {
+                return Err(VaultError::Exists(id).into());
+            }
         }
-        VaultRequest::Move { pool, id, place } => {
-            pools::move_to(on, &pool, id, place)?;
-            VaultResponse::Done
+        VaultRequest::Remove { id, .. } => {
+            on.execute("DELETE FROM credentials WHERE id = ?1", [id.to_string()])?;
         }
-        VaultRequest::Remove { pool, id } => {
-            records::remove(on, &pool, id)?;
-            VaultResponse::Done
+        _ => {}
+    }
+    let mut document = document(on, pool.clone())?;
+    // If this fails, nothing is committed, so the table of ids stays as it was as well.
+    let applied = document.apply(request, SystemTime::now().into())?;
+    if applied.is_changed {
+        let stored = serde_json::to_string(&document)?;
+        let replace = "REPLACE INTO pools (provider, namespace, document) VALUES (?1, ?2, ?3)";
+        on.execute(replace, [pool.provider(), pool.namespace(), &stored])?;
+    }
+    Ok(applied.response)
+}
+
+/// Reads a pool's document.
+fn document(on: &Transaction<'_>, pool: PoolKey) -> Result<PoolDocument<Sealed>, BoxError> {
+    let select = "SELECT document FROM pools WHERE provider = ?1 AND namespace = ?2";
+    let names = [pool.provider(), pool.namespace()];
+    let stored: Option<String> = on.query_row(select, names, |row| row.get(0)).optional()?;
+    let Some(stored) = stored else { return Ok(PoolDocument::new(pool)) };
+    Ok(serde_json::from_str(&stored).map_err(|error| VaultError::Damaged(damage(&pool, error)))?)
+}
+
+fn damage(pool: &PoolKey, error: serde_json::Error) -> Damage {
+    Damage::new(format!("the document of the pool {pool}"), error.to_string())
+}
+
+/// Lists all pools. A document that can't be read does not keep the others from being read.
+fn list(on: &Transaction<'_>) -> Result<Listing, BoxError> {
+    let select = "SELECT provider, namespace FROM pools ORDER BY provider, namespace";
+    let mut pools = on.prepare(select)?;
+    let pools = pools.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let mut listing = Listing::default();
+    for pool in pools.collect::<Result<Vec<(String, String)>, _>>()? {
+        match document(on, PoolKey::with_namespace(pool.0, pool.1)).map_err(VaultError::from) {
+            Ok(document) => {
+                let Listing { credentials, damaged } = document.listing();
+                listing.credentials.extend(credentials);
+                listing.damaged.extend(damaged);
+            }
+            Err(VaultError::Damaged(damage)) => listing.damaged.push(damage),
+            Err(error) => return Err(error.into()),
         }
-        VaultRequest::Get { pool, id } => VaultResponse::Credential(records::get(on, &pool, id)?),
-        VaultRequest::ReplaceSecret { pool, id, expected, secret, attributes } => {
-            let replaced = records::replace(on, &pool, id, expected, &secret, attributes.as_ref())?;
-            VaultResponse::Replaced(replaced)
-        }
-        VaultRequest::Reseal { pool, id, expected, secret } => {
-            VaultResponse::Replaced(records::reseal(on, &pool, id, expected, &secret)?)
-        }
-        VaultRequest::Record { pool, outcomes, batch } => {
-            VaultResponse::Revision(pools::record(on, &pool, &outcomes, batch)?)
-        }
-        VaultRequest::BeginRefresh { pool, id, expected } => {
-            VaultResponse::Begun(records::begin_refresh(on, &pool, id, expected)?)
-        }
-        VaultRequest::RefreshFailed { pool, id, expected, failed } => {
-            records::refresh_failed(on, &pool, id, expected, failed)?;
-            VaultResponse::Done
-        }
-        VaultRequest::Revision(pool) => VaultResponse::Revision(pools::pool(on, &pool)?.1),
-        VaultRequest::Changes { pool, since, .. } => {
-            VaultResponse::Changes(pools::changes(on, &pool, since)?)
-        }
-        // SQLite tells no other process of a change, so a pool asks for the revision each second.
-        other => return Err(VaultError::Unsupported { request: other.name() }.into()),
-    })
+    }
+    Ok(listing)
 }

@@ -2,12 +2,15 @@
 //!
 //! `cargo run --example sqlite_backend --features conformance`
 //!
-//! `tests/vault/sqlite_backend.rs` runs the conformance suite over it. Leases are locked files, which the system unlocks when
-//! their process ends.
+//! Each pool is one `PoolDocument` in one row, which knows what a vault promises; this keeps it in a transaction. Leases are
+//! locked files, which the system unlocks when their process ends. `tests/vault/sqlite_backend.rs` runs the conformance suite
+//! over it.
+//!
+//! Each change writes the whole document of its pool, and each look for changes reads it. That is right for pools of up to
+//! some hundred accounts. For larger ones, keep the revision in a column of its own, then the standings, and then each record
+//! in a row of its own.
 
 mod backend;
-mod pools;
-mod records;
 
 use backend::SqliteBackend;
 use tower::{Layer, ServiceExt, service_fn};

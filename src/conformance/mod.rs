@@ -23,6 +23,9 @@
 //!
 //! # What a backend owes
 //!
+//! A [`PoolDocument`](crate::vault::PoolDocument) keeps these promises for one pool. A backend that stores it owes the rest:
+//! that each change is one step and durable, the leases, that an id is unique in the vault, and that its futures may be left.
+//!
 //! - **An unknown request**, or one that this backend does not support, fails with [`VaultError::Unsupported`]. It never
 //!   gets [`Done`](crate::vault::VaultResponse::Done) as its response. Later versions may add requests, so a `match` must
 //!   end in an arm for the others. A pool reads with `Load` and `Revision` and saves with `Record`. Without the two leases,

@@ -119,16 +119,19 @@ impl Standings {
 }
 
 /// What an outcome has touched in a pool's standings.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Touched {
     /// The outcome's credential, whose standing may have changed.
     pub id: CredentialId,
     /// The others whose standing may have changed, since they share its quota.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sharing: Vec<CredentialId>,
     /// Whether all these have moved to the back: those that share, one after the other, and then the credential itself.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_to_back: bool,
     /// Whether the order has changed otherwise.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_reordered: bool,
 }
 

@@ -2,6 +2,8 @@
 
 use std::collections::{HashMap, VecDeque};
 
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
 use crate::hex_id::hex_id;
 use crate::random;
 
@@ -52,8 +54,8 @@ hex_id!(BatchOrigin, InvalidBatchOrigin, "a batch's origin", "16");
 /// How many origins are remembered. Each pool of a process is one for as long as it is open.
 const ORIGINS: usize = 1024;
 
-/// The last batch of each origin, in memory: for a vault whose callers all live in this process.
-#[derive(Debug, Default)]
+/// The last batch of each origin. Serialized as pairs of origin and number, by the age of the origins.
+#[derive(Clone, Debug, Default)]
 pub(crate) struct MergedBatches {
     numbers: HashMap<BatchOrigin, u64>,
     /// The origins by their age.
@@ -82,5 +84,21 @@ impl MergedBatches {
                 self.numbers.remove(&oldest);
             }
         }
+    }
+}
+
+impl Serialize for MergedBatches {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.origins.iter().map(|origin| (origin, self.numbers.get(origin))))
+    }
+}
+
+impl<'de> Deserialize<'de> for MergedBatches {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mut batches = Self::default();
+        for (origin, number) in Vec::deserialize(deserializer)? {
+            batches.insert(BatchId { origin, number });
+        }
+        Ok(batches)
     }
 }

@@ -2,6 +2,8 @@
 
 use std::collections::{HashSet, VecDeque};
 
+use serde::{Deserialize, Serialize};
+
 use super::changes::{Changes, OrderChange};
 use super::response::Revision;
 use crate::credential::CredentialId;
@@ -11,7 +13,8 @@ use crate::standing::{Standings, Touched};
 const KEPT: usize = 256;
 
 /// One change.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub(crate) enum Step {
     /// An outcome was merged.
     Merged(Touched),
@@ -26,7 +29,8 @@ pub(crate) enum Step {
 }
 
 /// The last changes of a pool, with the revision before each.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(transparent)]
 pub(crate) struct RecentChanges {
     steps: VecDeque<(Revision, Step)>,
 }
@@ -46,7 +50,8 @@ pub(crate) struct News {
 impl RecentChanges {
     /// Adds a change that was made to the pool at this revision. Several may lead to the same next revision.
     pub(crate) fn push(&mut self, before: Revision, step: Step) {
-        if self.steps.len() == KEPT {
+        // Another version may have stored more.
+        while self.steps.len() >= KEPT {
             self.steps.pop_front();
         }
         // Once for all changes.
@@ -70,7 +75,7 @@ impl RecentChanges {
         let last = self.steps.iter().rposition(|step| !is_later(step))?;
         let first = self.steps.range(..last).rposition(is_later).map_or(0, |earlier| earlier + 1);
         // The first ones of this revision may have been dropped.
-        if first == 0 && self.steps.len() == KEPT {
+        if first == 0 && self.steps.len() >= KEPT {
             return None;
         }
         self.steps.range(first..).for_each(|(_, step)| news.add(step));

@@ -154,6 +154,28 @@ pub enum VaultRequest<T = Secret> {
 }
 
 impl<T> VaultRequest<T> {
+    /// Returns the pool that the request is about: `None` if it is about all of them, or about none.
+    pub fn pool(&self) -> Option<&PoolKey> {
+        match self {
+            Self::Load(pool)
+            | Self::Relabel { pool, .. }
+            | Self::Move { pool, .. }
+            | Self::Remove { pool, .. }
+            | Self::Get { pool, .. }
+            | Self::ReplaceSecret { pool, .. }
+            | Self::Reseal { pool, .. }
+            | Self::Record { pool, .. }
+            | Self::LeaseRefresh { pool, .. }
+            | Self::BeginRefresh { pool, .. }
+            | Self::RefreshFailed { pool, .. }
+            | Self::Revision(pool)
+            | Self::Changes { pool, .. }
+            | Self::Watch(pool) => Some(pool),
+            Self::Put(record) => Some(&record.metadata.pool),
+            Self::List | Self::LeaseClient { .. } => None,
+        }
+    }
+
     /// Returns the request's name, such as `load` or `replace secret`.
     pub fn name(&self) -> &'static str {
         match self {

@@ -9,6 +9,7 @@ use super::damage::Damage;
 use super::watch::Watch;
 use crate::clock::Timestamp;
 use crate::credential::{Generation, Metadata, Record, Secret};
+use crate::hex_id::hex_id;
 use crate::standing::Standings;
 
 /// A vault's response. [`VaultRequest`](super::VaultRequest) says which variant belongs to which request.
@@ -126,9 +127,11 @@ pub struct FailedRefresh {
 }
 
 /// The state of a pool at a moment: it differs whenever the pool has changed, be it a credential, a secret, the order or a
-/// cooldown. It is opaque: two revisions are equal or not, and neither is later.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+/// cooldown. It is opaque: two revisions are equal or not, and neither is later. Written as 32 lower-case hexadecimal digits.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct Revision([u8; 16]);
+
+hex_id!(Revision, InvalidRevision, "a revision", "32");
 
 impl Revision {
     /// Returns the revision with this number, for a vault that counts.

@@ -17,6 +17,7 @@ mod damaged_key_files;
 mod history;
 mod hosts;
 mod key_changes;
+mod pool_document;
 mod sqlite_backend;
 mod three_records;
 mod unusable_secrets;

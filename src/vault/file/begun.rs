@@ -1,7 +1,6 @@
 //! The note that a refresh has begun. It is kept beside the lock file of the lease.
 
 use std::path::Path;
-use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -9,6 +8,7 @@ use super::record::{self, VERSION, Versioned};
 use crate::clock::Timestamp;
 use crate::credential::Generation;
 use crate::vault::disk::ops;
+use crate::vault::failed::Failed;
 use crate::vault::{FailedRefresh, VaultError, now};
 
 #[derive(Serialize, Deserialize)]
@@ -19,42 +19,25 @@ struct Note {
     begun_at: Timestamp,
     /// The last exchange, if it failed. Other versions read the note without it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    failed: Option<Failed>,
+    failed: Option<LastFailed>,
 }
 
-/// An exchange that failed without a verdict.
+/// An exchange that failed without a verdict, and which one it was.
 #[derive(Clone, Serialize, Deserialize)]
-struct Failed {
-    at: Timestamp,
-    /// How long the token endpoint is left alone after that, in milliseconds.
-    wait: u64,
-    in_a_row: u32,
-    /// The reason, in words.
-    #[serde(default)]
-    reason: String,
+struct LastFailed {
+    #[serde(flatten)]
+    failed: Failed,
     /// Whether another exchange has begun since then.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     is_earlier: bool,
-}
-
-impl Failed {
-    /// Returns what is left of the wait: never more than was stated, and nothing if a wrong clock has put it into the
-    /// future.
-    fn left(&self, now: Timestamp) -> FailedRefresh {
-        let wait = Duration::from_millis(self.wait);
-        let left = match self.at.is_misdated(now) {
-            true => Duration::ZERO,
-            false => self.at.after(wait).since(now).min(wait),
-        };
-        FailedRefresh { wait: left, in_a_row: self.in_a_row, reason: self.reason.clone() }
-    }
 }
 
 impl Note {
     /// Returns how the exchange that has begun last failed. `None` if nothing was noted of its end.
     fn failure(&self) -> Option<&Failed> {
         // An older version says only by the times which exchange it was.
-        self.failed.as_ref().filter(|failed| !failed.is_earlier && failed.at >= self.begun_at)
+        let is_last = |last: &&LastFailed| !last.is_earlier && last.failed.at() >= self.begun_at;
+        self.failed.as_ref().filter(is_last).map(|last| &last.failed)
     }
 }
 
@@ -79,7 +62,7 @@ fn read_note(path: &Path) -> Result<Option<Note>, VaultError> {
 /// Returns the refresh that has begun; `None` if none has.
 pub(super) fn read(path: &Path) -> Result<Option<Begun>, VaultError> {
     let begun = |note: Note| {
-        let failure = note.failure().map(|failed| failed.reason.clone());
+        let failure = note.failure().map(|failed| failed.reason().to_owned());
         Begun { generation: note.generation, at: note.begun_at, failure }
     };
     Ok(read_note(path)?.map(begun))
@@ -106,19 +89,13 @@ pub(super) fn note(
     let now = now();
     let known = known(path, generation)?;
     let failed = known.as_ref().and_then(|note| note.failed.clone());
-    let left = failed.as_ref().map(|failed| failed.left(now));
+    let left = failed.as_ref().map(|last| last.failed.left(now));
     if left.as_ref().is_some_and(|left| !left.wait.is_zero()) {
         return Ok((None, left));
     }
-    let failed = failed.map(|failed| Failed { is_earlier: true, ..failed });
+    let failed = failed.map(|last| LastFailed { is_earlier: true, ..last });
     record::write_json(path, &Note { version: VERSION, generation, begun_at: now, failed })?;
     Ok((known.filter(|note| note.failure().is_none()).map(|note| note.begun_at), left))
-}
-
-/// Shortens a reason to what is kept of it: an error may quote a whole page.
-fn shown(reason: &str) -> String {
-    const MAX_LEN: usize = 500;
-    reason.chars().filter(|character| !character.is_control()).take(MAX_LEN).collect()
 }
 
 /// Notes that the exchange of this generation has failed.
@@ -129,9 +106,7 @@ pub(super) fn failed(
 ) -> Result<(), VaultError> {
     let now = now();
     let begun_at = known(path, generation)?.map_or(now, |note| note.begun_at);
-    let wait = u64::try_from(failed.wait.as_millis()).unwrap_or(u64::MAX);
-    let reason = shown(&failed.reason);
-    let failed = Some(Failed { at: now, wait, in_a_row: failed.in_a_row, reason, is_earlier: false });
+    let failed = Some(LastFailed { failed: Failed::new(failed, now), is_earlier: false });
     record::write_json(path, &Note { version: VERSION, generation, begun_at, failed })
 }
 

@@ -3,8 +3,6 @@
 //! The version grows with each change of any part, so that a change of the label and one of the secret at the same time do
 //! not undo each other.
 
-use serde::{Deserialize, Serialize};
-
 use crate::credential::{CredentialId, Generation, Kind, Metadata, Record};
 use crate::vault::seal::Sealed;
 use crate::vault::{Damage, VaultError};
@@ -17,18 +15,10 @@ pub(super) struct Stored {
     version: u64,
 }
 
-/// What is written of a record.
-#[derive(Serialize, Deserialize)]
-struct Parts<M, S> {
-    metadata: M,
-    secret: S,
-}
-
 impl Stored {
     /// Writes a record.
     pub(super) fn new(record: &Record<Sealed>, version: u64) -> Result<Self, VaultError> {
-        let parts = Parts { metadata: &record.metadata, secret: &record.secret };
-        let json = serde_json::to_string(&parts).map_err(|error| VaultError::Layer(error.into()))?;
+        let json = serde_json::to_string(record).map_err(|error| VaultError::Layer(error.into()))?;
         let generation = record.metadata.generation;
         Ok(Self { text: format!("{generation}.{version}:{json}"), generation, version })
     }
@@ -95,8 +85,8 @@ fn parsed(text: &str) -> Option<(Record<Sealed>, u64)> {
     let (generation, version) = head.split_once('.')?;
     let generation = Generation::new(generation.parse().ok()?);
     let version = version.parse().ok()?;
-    let Parts { metadata, secret }: Parts<Metadata, Sealed> = serde_json::from_str(json).ok()?;
-    (metadata.generation == generation).then_some((Record { metadata, secret }, version))
+    let record: Record<Sealed> = serde_json::from_str(json).ok()?;
+    (record.metadata.generation == generation).then_some((record, version))
 }
 
 /// Returns a field of the metadata in a text that can't be read as a whole.
