@@ -22,15 +22,15 @@
 //!
 //! | | bare | `credentials serve` | optimized as a whole | nginx |
 //! |---|---|---|---|---|
-//! | one at a time, over bare | 1 | 0.81 | 0.87 | 1.10–1.15 |
-//! | 64 at once, over bare | 1 | 0.95 | 1.02–1.06 | 1.23–1.28 |
-//! | µs at the median, one at a time | 164–171 | 210 | 184–186 | 134–155 |
-//! | MB after 64 busy connections | 11 | 25.5 | 22 | 7 |
-//! | MB with 10,000 idle ones | 204 | 58 | 56 | 7 |
+//! | one at a time, over bare | 1 | 0.81 | 0.87–0.95, half of 14 runs above 0.90 | 1.10–1.15 |
+//! | 64 at once, over bare | 1 | 0.95 | 0.99–1.10 | 1.23–1.28 |
+//! | µs at the median, one at a time | 165–248 | 40 more | 10–26 more, 18 at the median | 10–20 less |
+//! | MB after 64 busy connections | 11 | 25.5 | 22–23 | 7 |
+//! | MB with 10,000 idle ones | 204 | 58 | 51–57 | 7 |
 //!
-//! So all aims are reached but those for one request at a time, which takes 20 µs more. It costs the gateway 6 calls of the
-//! system and two switches of its thread, as it does the bare proxy, but 86,000 instructions instead of 58,000, and fewer if
-//! it is optimized as a whole. The layers take some 15,000 of them.
+//! So all aims are reached but those for one request at a time. It costs the gateway 6 calls of the system and two switches of
+//! its thread, as it does the bare proxy, but 76,000 instructions instead of 58,000, and 71,000 if it is optimized as a whole.
+//! The layers take some 12,000 of them. Since nothing else runs then, most of them come from cold caches.
 //!
 //! `benches/litellm` compares `credentials serve` with LiteLLM's proxy instead.
 

@@ -22,7 +22,7 @@ const BLOCK: Duration = Duration::from_secs(5);
 
 /// The minimum time between two reads that find something. If changes come faster, one read takes several: with 1,000 hosts, most
 /// of what the engine does is to answer these reads. A change after a quiet time is read at once.
-const BETWEEN: Duration = Duration::from_millis(20);
+const BETWEEN: Duration = Duration::from_millis(10);
 
 /// How long to wait before the next try: at first, and at most.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
