@@ -33,8 +33,7 @@ const MADE: [&str; 12] = [
     "cachedContents/",
 ];
 
-/// How the paths end at which models answer: that makes nothing which has an id of its own. What a model writes may look like
-/// one.
+/// How paths end at which models answer. They make nothing of the kinds above, and what a model writes may quote such an id.
 const ANSWERS: [&str; 7] = [
     "/chat/completions",
     "/completions",
