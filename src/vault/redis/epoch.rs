@@ -2,7 +2,7 @@
 //!
 //! Only [`RedisBackend::restored`](super::RedisBackend::restored) adds a restore. An engine that has lost the last ones, or all,
 //! has the beginning of what hosts know. So it is told from one that was restored, also after others have put accounts into it.
-//! The restores of the vault are there for pools that the restored engine has not got, or does not list.
+//! The restores of the vault are there for pools that are not in the restored engine, or not in its list.
 
 /// An epoch, as the engine says it: `LOG:RESTORES`, and the restores of the vault.
 #[derive(Clone, Debug)]
@@ -11,7 +11,7 @@ pub(super) struct Epoch {
     log: String,
     /// The token of each restore on purpose, in order. All are of one length.
     restores: String,
-    /// The same of the whole vault. `None` if the engine was not asked.
+    /// The same of the whole vault. `None` if the engine was not asked, or could not say.
     of_vault: Option<String>,
 }
 
@@ -21,9 +21,9 @@ impl Epoch {
         Self { log: log.to_owned(), restores: restores.to_owned(), of_vault: None }
     }
 
-    /// Adds the restores of the vault, as they were before the engine has said the rest.
-    pub(super) fn of_vault(self, restores: String) -> Self {
-        Self { of_vault: Some(restores), ..self }
+    /// Adds the restores of the vault, as they were before the engine has said the rest, if they are known.
+    pub(super) fn of_vault(self, restores: Option<String>) -> Self {
+        Self { of_vault: restores, ..self }
     }
 
     /// Returns the restores, as the scripts take them.

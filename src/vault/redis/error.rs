@@ -1,10 +1,10 @@
-//! What an engine, or the way to it, is at fault for.
+//! What is wrong with an engine, or with the way to it.
 
 use std::fmt;
 
 use crate::vault::VaultError;
 
-/// Why an engine has not done what it was asked, in words with the way out. It is in the [`VaultError::Unreachable`] or
+/// Why an engine has not done what it was asked, in words. It is in the [`VaultError::Unreachable`] or
 /// [`VaultError::Layer`] of a [`RedisBackend`](super::RedisBackend).
 ///
 /// ```
@@ -29,7 +29,7 @@ pub enum EngineErrorKind {
     Away,
     /// The engine is a read-only replica.
     Replica,
-    /// The engine's certificate can't be trusted, or it wants one of its clients.
+    /// The engine's certificate can't be trusted, or the engine wants a certificate from its clients.
     Certificate,
     /// The engine refuses the name or the password, or wants one.
     Login,

@@ -17,7 +17,7 @@ pub(super) enum Fault {
     Away(String),
     /// The same, since it is a replica, or has just become one.
     Replica(String),
-    /// The same, since its certificate can't be trusted, or since it wants one of its clients.
+    /// The same, since its certificate can't be trusted, or since it wants one from its clients.
     Certificate(String),
     /// It is reached, and refuses the name or the password, or wants one.
     Login(String),
@@ -34,9 +34,7 @@ impl Fault {
         let code = error.code().unwrap_or_default();
         let detail = error.detail().unwrap_or_default();
         match error.kind() {
-            ErrorKind::AuthenticationFailed => Self::Login(at(
-                "refuses the name or the password; set the right ones in the engine's URL",
-            )),
+            ErrorKind::AuthenticationFailed => Self::Login(at("refuses the name or the password")),
             ErrorKind::Server(ServerErrorKind::ReadOnly) => Self::Replica(at(
                 "is a read-only replica; give the address of the primary, or of its Sentinels",
             )),
@@ -52,10 +50,8 @@ impl Fault {
                 | ServerErrorKind::TryAgain
                 | ServerErrorKind::NotBusy,
             ) => Self::Away(at(&format!("is not ready ({code}); it is tried again"))),
-            _ if code == "NOAUTH" => Self::Login(at("wants a password; set it in the engine's URL")),
-            _ if code == "WRONGPASS" => Self::Login(at(
-                "refuses the name or the password; set the right ones in the engine's URL",
-            )),
+            _ if code == "NOAUTH" => Self::Login(at("wants a password")),
+            _ if code == "WRONGPASS" => Self::Login(at("refuses the name or the password")),
             _ if code == "OOM" => {
                 Self::Refused(at("is full; raise its maxmemory, or give the vault an engine of its own"))
             }
@@ -93,8 +89,7 @@ impl Fault {
         }
         match Self::of(error, address) {
             Self::Login(_) => Self::SentinelLogin(format!(
-                "the Sentinel {address} refuses the name or the password of the Sentinels, or wants one; set the right ones \
-                 in the URL, as sentinel_username and sentinel_password"
+                "the Sentinel {address} refuses the name or the password of the Sentinels, or wants one"
             )),
             Self::Away(words) => Self::Away(format!("the Sentinel {words}")),
             Self::Certificate(words) => Self::Certificate(format!("the Sentinel {words}")),
@@ -118,7 +113,7 @@ impl Fault {
     }
 }
 
-/// Returns what TLS is at fault for.
+/// Returns the error of TLS, if it is one.
 fn tls_error(error: &RedisError) -> Option<&rustls::Error> {
     // The error's source is itself shared.
     let source = std::error::Error::source(error)?;
@@ -143,7 +138,7 @@ fn of_tls(error: &rustls::Error) -> Option<String> {
             format!("has a certificate that is not trusted ({error}); see its dates, and this host's clock")
         }
         rustls::Error::AlertReceived(AlertDescription::CertificateRequired) => {
-            "wants a certificate of its clients, and this one has none; set `tls-auth-clients no` there".to_owned()
+            "wants a certificate from its clients, and this program has none; set `tls-auth-clients no` in the engine's configuration".to_owned()
         }
         _ => return None,
     })

@@ -22,7 +22,7 @@ const BLOCK: Duration = Duration::from_secs(5);
 
 /// The minimum time between two reads that find something. If changes come faster, one read takes several: with 1,000 hosts, most
 /// of what the engine does is to answer these reads. A change after a quiet time is read at once.
-const BETWEEN: Duration = Duration::from_millis(10);
+const MIN_BETWEEN_READS: Duration = Duration::from_millis(10);
 
 /// How long to wait before the next try: at first, and at most.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
@@ -101,7 +101,7 @@ impl Inner {
             let mut read_at = None;
             loop {
                 if let Some(read_at) = read_at {
-                    sleep_until(read_at + BETWEEN).await;
+                    sleep_until(read_at + MIN_BETWEEN_READS).await;
                 }
                 let entries = read(&mut commands, &pool.keys.part("log"), cursor)
                     .await

@@ -62,6 +62,11 @@ impl Inner {
         // Before any record: a host that starts now must open what it finds.
         self.give_identity_back().await?;
         self.list_pool(&pool.key).await?;
+        // A restore on purpose since then, of a backup without this pool, leaves no other mark. One that comes later finds the pool
+        // in the list.
+        if Some(&*self.vault_restores().await?) != loaded.epoch.vault_restores() {
+            return Ok(true);
+        }
         let mut given = 0;
         if has_forgotten_restores {
             self.give_vault_restores(&epoch).await?;
@@ -83,7 +88,7 @@ impl Inner {
 
     /// Adds a restore to the vault and to the epochs of all listed pools, so that no host gives anything back.
     pub(super) async fn restored(&self) -> Result<(), VaultError> {
-        // First of all: pools that are not listed, or not there, are known by nothing else.
+        // First, since nothing else tells hosts about pools that are missing or not listed.
         let key = keys::restores(&self.prefix);
         let call = RESTORED_VAULT.on([key.clone()]).arg(random::token());
         self.durable.run::<u8>(&key, call).await?;
@@ -95,7 +100,8 @@ impl Inner {
         Ok(())
     }
 
-    /// Returns the restores on purpose that the vault has been through, as the engine says.
+    /// Returns the restores on purpose that the vault has been through, as the engine says. In a cluster another node may have
+    /// them than the pool.
     pub(super) async fn vault_restores(&self) -> Result<String, VaultError> {
         let key = keys::restores(&self.prefix);
         let mut get = redis::cmd("GET");

@@ -223,13 +223,16 @@ impl RedisBackend {
     #[cfg(feature = "setup")]
     pub(crate) async fn check_writable(&self) -> Result<(), VaultError> {
         match self.examine().await?.into_iter().find(|finding| *finding == Finding::ReadOnly) {
-            Some(read_only) => Err(VaultError::Unreachable(read_only.to_string().into())),
+            Some(read_only) => {
+                let error = EngineError::new(EngineErrorKind::Replica, read_only.to_string());
+                Err(VaultError::Unreachable(error.into()))
+            }
             None => Ok(()),
         }
     }
 
     /// Says that the engine was restored from a backup on purpose. No host then gives it back what it knew before, not even a
-    /// pool that the backup has not got. Call this before hosts use the engine again.
+    /// pool that is not in the backup. Call this before hosts use the engine again.
     ///
     /// # Errors
     /// [`VaultError::Unreachable`] if the engine is away, and other errors if it refuses. Calling it again is safe.

@@ -42,7 +42,7 @@ impl Inner {
         let (id, wanted) = (record.metadata.id, record.metadata.label.clone());
         let pool = self.pool(&record.metadata.pool);
         self.list_pool(&pool.key).await?;
-        let restores = self.vault_restores().await?;
+        let restores = Some(self.vault_restores().await?);
         for _ in 0..TRIES {
             let stored = Stored::new(&record, 0)?;
             let call = PUT
@@ -199,7 +199,8 @@ impl Inner {
         change: Change<'_>,
     ) -> Result<Swapped, VaultError> {
         let id = record.metadata.id;
-        let restores = self.vault_restores().await?;
+        // If the node that has them is away, the pool's may be there, and a new secret must be saved.
+        let restores = self.vault_restores().await.ok();
         let stored = Stored::new(record, before.version() + 1)?;
         let (what, label) = match change {
             Change::Secret => ("secret", ""),

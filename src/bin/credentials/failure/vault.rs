@@ -30,12 +30,12 @@ impl From<VaultError> for Failure {
                  is in the URL, after ?sentinel_username=",
             ),
             Some(EngineErrorKind::Certificate) => failure.way_out(
-                "see the engine's certificate, its name in the URL, and vault.root_certificates in the settings",
+                "check the engine's certificate, its name in the URL, and vault.root_certificates in the settings",
             ),
             Some(EngineErrorKind::Replica) => failure.way_out(
                 "name the primary, or its Sentinels, in the engine's URL; or wait until a failover is over",
             ),
-            _ if is_away => failure.way_out(
+            Some(EngineErrorKind::Away) => failure.way_out(
                 "start the engine, or see why this host does not reach it; `credentials vault path` shows its URL, which begins \
                  with rediss:// if the engine speaks TLS",
             ),

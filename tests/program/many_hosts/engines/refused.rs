@@ -165,5 +165,5 @@ fn a_certificate_of_another_name_and_one_that_is_asked_of_clients() {
     let authorities = files.path().join("authority.pem").display().to_string();
     let asking = ["--tls-auth-clients", "yes", "--tls-ca-cert-file", &authorities];
     let Some((_engine, place)) = start("127.0.0.1", &asking) else { return };
-    list(&place).says("wants a certificate of its clients").says("`tls-auth-clients no`");
+    list(&place).says("wants a certificate from its clients").says("`tls-auth-clients no`");
 }
