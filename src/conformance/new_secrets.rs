@@ -154,7 +154,7 @@ pub async fn a_refresh_that_begins_again_learns_that_an_earlier_one_did_not_fini
     assert!(matches!(vault.begin_refresh(&pool(), a, second).await, Err(VaultError::NotFound(_))));
 }
 
-/// `RefreshFailed` ends a refresh, and the next `BeginRefresh` returns how it failed.
+/// `RefreshFailed` ends a refresh, and the next `BeginRefresh` returns how it failed, unless the vendor has refused it since.
 pub async fn a_refresh_that_is_known_to_have_failed_is_not_unfinished(vault: impl Vault) {
     let [id] = put_all(&vault, ["a"]).await;
     let begin = async || vault.begin_refresh(&pool(), id, Generation::FIRST).await.unwrap();
@@ -168,6 +168,12 @@ pub async fn a_refresh_that_is_known_to_have_failed_is_not_unfinished(vault: imp
     // Nothing tells how the last one ended.
     let begun = begin().await;
     assert!(begun.unfinished.is_some() && begun.failed.is_some(), "{begun:?}");
+    // The vendor's refusal ends both.
+    let (reason, generation) = ("revoked".into(), Generation::FIRST);
+    let health = Health::NeedsSignIn { reason, generation, cause: None };
+    vault.record(pool(), vec![Outcome { id, change: Change::Health(health) }]).await.unwrap();
+    let begun = begin().await;
+    assert_eq!((begun.unfinished, begun.failed), (None, None));
 }
 
 /// `BeginRefresh` of an older generation notes nothing and returns what is stored.

@@ -54,11 +54,11 @@ hex_id!(BatchOrigin, InvalidBatchOrigin, "a batch's origin", "16");
 /// How many origins are remembered. Each pool of a process is one for as long as it is open.
 const ORIGINS: usize = 1024;
 
-/// The last batch of each origin. Serialized as pairs of origin and number, by the age of the origins.
+/// The last batch of each origin. Serialized as pairs of origin and number, by the age of the batches.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct MergedBatches {
     numbers: HashMap<BatchOrigin, u64>,
-    /// The origins by their age.
+    /// The origins by the age of their last batches.
     origins: VecDeque<BatchOrigin>,
 }
 
@@ -76,13 +76,15 @@ impl MergedBatches {
 
     /// Remembers that this batch was merged.
     pub(crate) fn insert(&mut self, batch: BatchId) {
-        if self.numbers.insert(batch.origin, batch.number).is_none() {
-            self.origins.push_back(batch.origin);
-            if self.origins.len() > ORIGINS
-                && let Some(oldest) = self.origins.pop_front()
-            {
-                self.numbers.remove(&oldest);
-            }
+        let is_known = self.numbers.insert(batch.origin, batch.number).is_some();
+        if is_known && let Some(at) = self.origins.iter().rposition(|origin| *origin == batch.origin) {
+            self.origins.remove(at);
+        }
+        self.origins.push_back(batch.origin);
+        if self.origins.len() > ORIGINS
+            && let Some(oldest) = self.origins.pop_front()
+        {
+            self.numbers.remove(&oldest);
         }
     }
 }

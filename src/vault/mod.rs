@@ -27,7 +27,7 @@
 //! /// A store that keeps a text for each pool, and knows how often it was changed.
 //! trait Store {
 //!     fn get(&self, pool: &str) -> Result<Option<(String, u64)>, BoxError>;
-//!     /// Stores a text unless it was changed in between, and returns whether it has.
+//!     /// Stores a text unless it was changed in between, and returns whether it did.
 //!     fn swap(&self, pool: &str, known: u64, text: String) -> Result<bool, BoxError>;
 //! }
 //!
@@ -52,8 +52,8 @@
 //! }
 //! ```
 //!
-//! `List`, the two leases and `Watch` are left to the backend, and that no id is in two pools. The example `sqlite_backend` is a
-//! whole one in under 300 lines, and keeps every promise.
+//! The backend itself does `List`, the two leases and `Watch`, and makes sure that no id is in two pools. The example
+//! `sqlite_backend` is a whole one in under 300 lines, and keeps every promise.
 //!
 //! A vault that keeps no changes is simpler still. The smallest that a pool can use is a fixed list:
 //!

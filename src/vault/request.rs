@@ -121,7 +121,8 @@ pub enum VaultRequest<T = Secret> {
         expected: Generation,
     },
     /// Notes that the exchange of a generation has failed without a verdict of the vendor's, so that nobody asks the token
-    /// endpoint again too early. Send this while the credential's refresh is leased. A new secret deletes the note. The
+    /// endpoint again too early. Send this while the credential's refresh is leased. A new secret deletes the
+    /// note, and so does an outcome after which that generation [needs a sign-in](crate::standing::Health::NeedsSignIn). The
     /// response is [`Done`](super::VaultResponse::Done); if this fails, other processes find out by themselves.
     RefreshFailed {
         /// The credential's pool.

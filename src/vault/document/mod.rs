@@ -26,26 +26,26 @@ use crate::standing::Standings;
 ///
 /// [`apply`](Self::apply) does what a vault promises of each request that names a pool, so a store that keeps one value for
 /// each pool and can change it in one step becomes a backend: by a transaction, as the example `sqlite_backend` does, or by
-/// a compare-and-swap. To the backend itself it leaves
+/// a compare-and-swap. It leaves to the backend:
 ///
 /// - `List`, with a [`listing`](Self::listing) of each document;
 /// - the two leases; [`get`](Self::get) says whether the credential of one exists;
 /// - `Watch`, if the store can tell of a change;
 /// - that an id is unique in the vault: a document knows those of its own pool, so a backend that keeps several pools looks
-///   for the id of a `Put` in the others, such as by a table of ids with a unique key.
+///   for the id of a `Put` in the others, for example in a table of ids with a unique key.
 ///
-/// Each change stores the whole document, which has 1 to 4 KB for each credential and up to 60 KB besides. So it is for pools
+/// Each change stores the whole document, which has 1 to 4 KB for each credential and up to 60 KB besides, or more if accounts share quotas. So it is for pools
 /// of up to some hundred credentials; for larger ones, keep each record in a place of its own.
 ///
 /// # The stored form
 /// With the feature `seal`, a document is [`Serialize`](serde::Serialize) if `T` is, and
-/// [`Deserialize`](serde::Deserialize) as well, in JSON or any other format that describes itself. Its secrets are stored as
+/// [`Deserialize`](serde::Deserialize) as well, in JSON or any other format that describes itself and writes structs as maps. Its secrets are stored as
 /// they are: a backend has a `PoolDocument<Sealed>`. The stored form has a version, and a newer one is refused. A credential
 /// that can't be read is [damaged](super::Damage), the others are not affected, and it is written back as it was. Fields that
 /// this version does not know are ignored.
 ///
-/// A document is read for each change and stored after it. Whoever keeps one in memory must not use it any further if storing
-/// it has failed. A lost document may begin anew, and an older one may be restored from a backup: the first change after it
+/// A document is read for each change and stored after it. If you keep one in memory, drop it if storing it
+/// fails. A lost document may begin anew, and an older one may be restored from a backup: the first change after it
 /// was read draws a new random half of the revision, so that no revision comes twice.
 ///
 /// ```
@@ -124,7 +124,8 @@ impl<T> PoolDocument<T> {
         &self.pool
     }
 
-    /// Returns the pool's revision.
+    /// Returns the pool's revision. Some changes make none, such as a secret that is sealed anew: to compare and swap, use the stored
+    /// bytes or a count of your own.
     pub fn revision(&self) -> Revision {
         self.revision
     }

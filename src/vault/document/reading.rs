@@ -6,7 +6,7 @@ use crate::credential::{CredentialId, Record};
 use crate::vault::{Changes, Listing, Revision, StoredPool, VaultError};
 
 impl<T> PoolDocument<T> {
-    /// Returns a credential's record, such as to see whether it exists before its refresh is leased.
+    /// Returns a credential's record, for example to see whether it exists before its refresh is leased.
     ///
     /// # Errors
     /// [`VaultError::NotFound`], or [`VaultError::Damaged`] if it can't be read.

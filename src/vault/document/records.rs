@@ -70,7 +70,7 @@ impl<T: Clone + 'static> PoolDocument<T> {
         Ok(())
     }
 
-    /// Also a credential that can't be read is removed.
+    /// Removes a credential, even one that can't be read.
     pub(super) fn remove(&mut self, id: CredentialId) -> Result<(), VaultError> {
         let label = match self.records.remove(&id) {
             Some(record) => Some(record.metadata.label),

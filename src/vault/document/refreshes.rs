@@ -21,10 +21,10 @@ pub(super) struct Refresh {
 }
 
 impl Refresh {
-    /// Ends the exchange if it is that of this generation.
+    /// Ends the exchange if it is that of this generation, with what has failed before.
     pub(super) fn end_if(&mut self, generation: Generation) {
         if self.generation == generation {
-            self.begun_at = None;
+            (self.begun_at, self.failed) = (None, None);
         }
     }
 }

@@ -51,12 +51,15 @@ mod stored {
                 stored.pointer(at).and_then(|value| T::deserialize(value).ok())
             }
             // It quotes nothing of the record, which may be a secret.
-            let reason = "it can't be read; update this program if a newer one has written it, or remove the \
-                          credential and sign in again";
-            let damage = Damage::new(name, reason);
             let damage = match name.parse::<CredentialId>() {
-                Ok(id) => damage.of(id, read(&stored, "/record/metadata/kind")),
-                Err(_) => damage,
+                Ok(id) => {
+                    let reason = "it can't be read; update this program if a newer one has written it, or remove the \
+                                  credential and sign in again";
+                    Damage::new(name, reason).of(id, read(&stored, "/record/metadata/kind"))
+                }
+                Err(_) => {
+                    Damage::new(name, "its name is no credential's id; take it out of the document")
+                }
             };
             let standing: Option<Option<Standing>> = match stored.get(STANDING) {
                 Some(standing) => Option::deserialize(standing).ok(),
@@ -77,8 +80,10 @@ mod stored {
             standing: Option<&Standing>,
         ) -> Result<Value, serde_json::Error> {
             let mut stored = self.stored.clone();
+            let before = stored.get(STANDING).and_then(|before| Standing::deserialize(before).ok());
+            // One that is the same may have fields of a newer program.
             if let (true, Some(fields), Some(standing)) =
-                (self.has_standing, stored.as_object_mut(), standing)
+                (self.has_standing && before.as_ref() != standing, stored.as_object_mut(), standing)
             {
                 fields.insert(STANDING.to_owned(), serde_json::to_value(standing)?);
             }

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tower_credentials::vault::{
-    Applied, BatchId, Changes, FailedRefresh, PoolDocument, Revision, VaultError, VaultRequest,
-    VaultResponse,
+    Applied, BatchId, BatchOrigin, Changes, FailedRefresh, PoolDocument, Revision, VaultError,
+    VaultRequest, VaultResponse,
 };
 use tower_credentials::{Credential, CredentialId, Generation, PoolKey, Secret, Timestamp};
 
@@ -59,6 +59,24 @@ fn two() -> (PoolDocument, [CredentialId; 2]) {
     let ids = ["a", "b"].map(|label| put(&mut document, label));
     record(&mut document, ids[0], 5_000);
     (document, ids)
+}
+
+#[test]
+fn the_last_batch_of_an_origin_that_goes_on_is_known_after_many_others() {
+    let (document, [id, _]) = two();
+    let mut document = stored(&document);
+    let origin = BatchOrigin::random();
+    let mut record = |batch| {
+        let outcomes = vec![cooled(id, 6_000, 1, false)];
+        let request = VaultRequest::Record { pool: pool(), outcomes, batch };
+        apply(&mut document, request).unwrap().is_changed
+    };
+    // Documents remember 1,024 origins.
+    for number in 1..=2_000 {
+        assert!(record(BatchId { origin, number }), "{number}");
+        assert!(record(BatchId::unique()));
+        assert!(!record(BatchId { origin, number }), "{number}");
+    }
 }
 
 #[test]
