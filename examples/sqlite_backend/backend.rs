@@ -10,6 +10,7 @@ use std::time::{Duration, SystemTime};
 
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
 use sha2::{Digest, Sha256};
+use tokio::sync::OwnedMutexGuard;
 use tower::Service;
 use tower_credentials::vault::seal::Sealed;
 use tower_credentials::vault::{
@@ -28,7 +29,7 @@ pub struct SqliteBackend {
     /// happens, so no lease outlives its holder, and none ends before it. The files are never removed: a process that waits
     /// would lock one that no other sees.
     leases: PathBuf,
-    /// Those of this process who wait for a lease, by its name, in the order in which they have asked.
+    /// The tasks of this process that wait for a lease, by its name, in the order in which they have asked.
     lines: Arc<Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>>,
 }
 
@@ -40,6 +41,9 @@ impl SqliteBackend {
         let open = move || {
             let leases = directory.join("leases");
             fs::create_dir_all(&leases)?;
+            // SQLite waits for nobody who makes the same database.
+            let opening = File::create(directory.join("opening"))?;
+            opening.lock()?;
             let database = Connection::open(directory.join("vault.sqlite"))?;
             database.busy_timeout(Duration::from_secs(10))?;
             // Readers do not wait for writers, and what is committed is on the disk.
@@ -69,12 +73,23 @@ impl SqliteBackend {
         tokio::task::spawn_blocking(run).await?
     }
 
-    /// Waits for the lease with this name. Whoever drops the future leaves nothing behind.
-    async fn lease(&self, name: String) -> Result<VaultResponse<Sealed>, BoxError> {
+    /// Waits until all of this process who have asked for this lease before have had it.
+    async fn turn(&self, name: &str) -> OwnedMutexGuard<()> {
+        let line = {
+            let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+            lines.retain(|_, line| Arc::strong_count(line) > 1);
+            lines.entry(name.to_owned()).or_default().clone()
+        };
+        line.lock_owned().await
+    }
+
+    /// Waits until no other process has the lease with this name. Whoever drops the future leaves nothing behind.
+    async fn lease(
+        &self,
+        name: String,
+        turn: OwnedMutexGuard<()>,
+    ) -> Result<VaultResponse<Sealed>, BoxError> {
         let path = self.leases.join(&name);
-        let line =
-            self.lines.lock().unwrap_or_else(PoisonError::into_inner).entry(name).or_default().clone();
-        let turn = line.lock_owned().await;
         let open = move || File::options().create(true).truncate(false).write(true).open(path);
         let file = tokio::task::spawn_blocking(open).await??;
         loop {
@@ -104,15 +119,18 @@ impl Service<VaultRequest<Sealed>> for SqliteBackend {
         Box::pin(async move {
             match request {
                 LeaseRefresh { pool, id } => {
+                    let turn = backend.turn(&id.to_string()).await;
                     // The transaction ends before the wait, so a lease holds up nothing else.
                     backend.run(Deferred, move |on| Ok(document(on, pool)?.get(id).map(drop)?)).await?;
-                    backend.lease(id.to_string()).await
+                    backend.lease(id.to_string(), turn).await
                 }
                 // Any text, of any length: it is no file's name.
                 LeaseClient { client } => {
                     let digest = Sha256::digest(client.as_bytes());
                     let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
-                    backend.lease(format!("client-{hex}")).await
+                    let name = format!("client-{hex}");
+                    let turn = backend.turn(&name).await;
+                    backend.lease(name, turn).await
                 }
                 List => Ok(VaultResponse::List(backend.run(Deferred, list).await?)),
                 // SQLite tells no other process of a change, so a pool asks for the revision each second.

@@ -1,4 +1,4 @@
-//! A backend of one's own, over SQLite: a vault of sealed secrets that all processes of one machine share.
+//! A backend of your own, over SQLite: a vault of sealed secrets that all processes of one machine share.
 //!
 //! `cargo run --example sqlite_backend --features conformance`
 //!

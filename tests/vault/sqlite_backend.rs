@@ -37,6 +37,18 @@ async fn openings() -> (Openings, ()) {
 every_promise_of_hosts!(openings);
 
 #[tokio::test]
+async fn processes_that_open_a_new_database_at_once_wait_for_each_other() {
+    for _ in 0..50 {
+        let place = TempDir::new().unwrap();
+        let open = || SqliteBackend::open(place.path());
+        let (one, two, three) = tokio::join!(open(), open(), open());
+        for opened in [one, two, three] {
+            opened.unwrap();
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_record_that_cannot_be_read_is_damaged_and_the_others_are_read() {
     let place = TempDir::new().unwrap();
     let vault = Seal::new(SqliteBackend::open(place.path()).await.unwrap(), &VaultKey::generate());
