@@ -19,8 +19,8 @@ const ENGINE: &str = "tower_credentials::engine";
 /// Whether these lines are shown without `-v`.
 static SHOWS_ENGINE: AtomicBool = AtomicBool::new(false);
 
-/// Shows from here on, or not any more, that the vault's engine is away or back: a command does so while it goes on all the
-/// same. Before that, it ends with this as its error.
+/// Sets whether the lines that say that the vault's engine is away, or back, are shown. A command shows them once it can go on
+/// without the engine; until then it ends with that as its error.
 pub(crate) fn show_engine(is_shown: bool) {
     SHOWS_ENGINE.store(is_shown, Ordering::Release);
 }

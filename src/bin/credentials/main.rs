@@ -58,7 +58,7 @@ use clap::CommandFactory;
 use commands::Command;
 use failure::{Exit, Failure};
 
-/// A request through the gateway takes a good thirty allocations, which cost less in this allocator than in the system's.
+/// A request through the gateway makes about thirty allocations, which cost less in this allocator than in the system's.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

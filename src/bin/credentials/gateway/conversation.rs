@@ -34,7 +34,7 @@ const MADE: [&str; 12] = [
 ];
 
 /// How paths end at which models answer. They make nothing of the kinds above, and what a model writes may quote such an id.
-const ANSWERS: [&str; 7] = [
+const MODEL_PATHS: [&str; 7] = [
     "/chat/completions",
     "/completions",
     "/messages",
@@ -98,8 +98,8 @@ fn ids_in(path: &str) -> impl Iterator<Item = &str> {
 }
 
 /// Whether the response to a request for this path may have the id of something made.
-pub(super) fn may_make(path: &str) -> bool {
-    !ANSWERS.iter().any(|end| path.ends_with(end))
+pub(super) fn may_contain_made_ids(path: &str) -> bool {
+    !MODEL_PATHS.iter().any(|end| path.ends_with(end))
 }
 
 fn is_made(id: &str) -> bool {

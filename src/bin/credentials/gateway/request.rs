@@ -155,15 +155,17 @@ impl<S: Forward> Gateway<S> {
             output::warn(format_args!("{method} {path}: {status}: {message}"));
         };
         match route.service.clone().oneshot(request).await {
-            Ok(response) => match self.answer(response, conversation::may_make(rest), upgrade, seen) {
-                Ok(answer) => Ok(answer),
-                Err(Unusable::Limited(head)) => Err(responses::limited(head)),
-                Err(Unusable::StrangeUpgrade) => {
-                    let (response, message) = responses::strange_upgrade(upstream);
-                    warn(&response, &message);
-                    Err(response)
+            Ok(response) => {
+                match self.answer(response, conversation::may_contain_made_ids(rest), upgrade, seen) {
+                    Ok(answer) => Ok(answer),
+                    Err(Unusable::Limited(head)) => Err(responses::limited(head)),
+                    Err(Unusable::StrangeUpgrade) => {
+                        let (response, message) = responses::strange_upgrade(upstream);
+                        warn(&response, &message);
+                        Err(response)
+                    }
                 }
-            },
+            }
             // Nobody waits for this response any more.
             Err(_) if broken_off.get() => {
                 let message = "the client has broken off its request";
@@ -177,11 +179,11 @@ impl<S: Forward> Gateway<S> {
         }
     }
 
-    /// Turns the upstream's response into the client's. `may_make` says whether it may have the id of something made.
+    /// Turns the upstream's response into the client's. `searches` says whether it is searched for the id of something made.
     fn answer(
         &self,
         mut response: Response<Either<S::Body, Empty<Bytes>>>,
-        may_make: bool,
+        searches: bool,
         upgrade: Option<OnUpgrade>,
         seen: &mut Seen,
     ) -> Result<Answer<S::Body>, Unusable> {
@@ -193,7 +195,7 @@ impl<S: Forward> Gateway<S> {
         if let Some(by) = head.extensions.remove::<AnsweredBy>() {
             let account = by.credential().id;
             seen.account(account, by.attempts());
-            if may_make && head.status.is_success() {
+            if searches && head.status.is_success() {
                 seen.search(Search::new(&self.made, account));
             }
         }

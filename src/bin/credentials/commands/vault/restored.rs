@@ -45,7 +45,7 @@ impl Restored {
             prompt::confirm(&question, "--yes").await?;
         }
         engine.restored().await?;
-        output::say("Hosts give nothing back now of what the engine's backup has not got");
+        output::say("Hosts no longer give back what is missing in the engine's backup");
         Ok(Exit::Done)
     }
 }
