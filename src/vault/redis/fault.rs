@@ -34,7 +34,9 @@ impl Fault {
         let code = error.code().unwrap_or_default();
         let detail = error.detail().unwrap_or_default();
         match error.kind() {
-            ErrorKind::AuthenticationFailed => Self::Login(at("refuses the name or the password")),
+            ErrorKind::AuthenticationFailed => {
+                Self::Login(at("refuses the name or the password that go with its URL"))
+            }
             ErrorKind::Server(ServerErrorKind::ReadOnly) => Self::Replica(at(
                 "is a read-only replica; give the address of the primary, or of its Sentinels",
             )),
@@ -50,8 +52,10 @@ impl Fault {
                 | ServerErrorKind::TryAgain
                 | ServerErrorKind::NotBusy,
             ) => Self::Away(at(&format!("is not ready ({code}); it is tried again"))),
-            _ if code == "NOAUTH" => Self::Login(at("wants a password")),
-            _ if code == "WRONGPASS" => Self::Login(at("refuses the name or the password")),
+            _ if code == "NOAUTH" => Self::Login(at("wants a password, and none goes with its URL")),
+            _ if code == "WRONGPASS" => {
+                Self::Login(at("refuses the name or the password that go with its URL"))
+            }
             _ if code == "OOM" => {
                 Self::Refused(at("is full; raise its maxmemory, or give the vault an engine of its own"))
             }

@@ -52,6 +52,20 @@ async fn a_pool_that_the_backup_has_not_got_is_given_back_by_nobody() {
     assert!(report.findings.is_empty(), "{report:?}");
 }
 
+/// In a cluster another node may have them than the pool.
+#[tokio::test]
+async fn a_new_secret_is_saved_if_the_restores_of_the_vault_cannot_be_read() {
+    let Some(server) = Server::start(&[]) else { return };
+    let [host] = hosts(&server).await;
+    let [a] = put_all(&host, ["a"]).await;
+    let all_but_restores =
+        ["~tower-credentials:{*", "~tower-credentials:pools", "~tower-credentials:vault"];
+    let rules = [&["ACL", "SETUSER", "default", "resetkeys"], &all_but_restores[..]].concat();
+    server.tell::<()>(&rules);
+    renew(&host, a, "new").await;
+    assert_eq!(token(&host, a).await, "new");
+}
+
 #[tokio::test]
 async fn a_pool_that_the_backup_does_not_list_is_given_nothing() {
     let Some(server) = Server::start(&[]) else { return };
