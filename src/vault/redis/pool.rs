@@ -162,12 +162,7 @@ impl Inner {
             (copy.last, copy.epoch.clone())
         };
         // Before the pool: what a later restore has changed is then dropped with the next look.
-        let restores = match self.vault_restores().await {
-            Ok(restores) => Some(restores),
-            // In a cluster the pool's node may be there all the same.
-            Err(VaultError::Unreachable(_)) => None,
-            Err(error) => return Err(error),
-        };
+        let restores = self.vault_restores().await?;
         let call = LOAD.on(pool.keys.all()).arg(last.to_say());
         let within = self.engine.within * 10;
         type Said = (String, String, String, String, Vec<Entry>, HashMap<String, Vec<u8>>);
@@ -191,9 +186,7 @@ impl Inner {
         let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
         let by_id = records.into_iter().filter_map(|(id, bytes)| Some((id.parse().ok()?, text(bytes))));
         let records = by_id.collect();
-        // As they were, if nobody can say now. Nothing is given back then.
-        let known_restores = || Some(known_epoch.as_ref()?.vault_restores()?.to_owned());
-        let epoch = Epoch::said(&epoch).of_vault(restores.or_else(known_restores));
+        let epoch = Epoch::said(&epoch).of_vault(Some(restores));
         let seen = match known_epoch {
             // Another log may be longer than the one that was read, and trimmed.
             Some(known) if known.is_other_log(&epoch) => Seen::Forgotten,
