@@ -59,7 +59,7 @@ impl Shared {
 }
 
 /// The id that the parent has set.
-fn id() -> CredentialId {
+pub(crate) fn id() -> CredentialId {
     setting("ID").unwrap().parse().unwrap()
 }
 

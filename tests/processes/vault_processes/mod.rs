@@ -7,10 +7,8 @@ mod first_runs;
 mod permissions;
 mod resealing;
 
-use tower_credentials::CredentialId;
-
-use crate::children::{self, Job, setting};
-use crate::many_processes::{account, cooled, pool, token};
+use crate::children::{self, Job};
+use crate::many_processes::{account, cooled, id, pool, token};
 use crate::place::Place;
 
 use first_runs::newcomer;
@@ -26,11 +24,6 @@ impl Place {
 /// A child of this module.
 fn job(name: &str) -> Job {
     Job::new(module_path!(), name)
-}
-
-/// The id that the parent has set.
-fn id() -> CredentialId {
-    setting("ID").unwrap().parse().unwrap()
 }
 
 /// The jobs of the other tests' children.

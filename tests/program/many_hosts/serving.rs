@@ -3,9 +3,26 @@
 use http::StatusCode;
 
 use super::{PASSWORD, Scene, login, other_host, run};
-use crate::cli::Home;
+use crate::cli::{Home, until};
 use crate::gateway::process::{Gateway, upstream};
 use crate::wire::{Wire, soon};
+
+/// Sends a request to a gateway whose first account is limited: another host sees that, and its pause of the other account counts
+/// for the gateway.
+pub(super) async fn other_sees_the_limit_and_its_pause_counts(gateway: &Gateway, other: &Home) {
+    let (status, said) = gateway.send(gateway.get("/x/v1", "-")).await;
+    assert_eq!((status, &*said), (StatusCode::OK, "GET /v1 Bearer good-key\n"));
+    let seen = until("the cooldown", || {
+        let status = other.run(["status", "--json"]).json();
+        (status["pools"][0]["usable"] == 1).then_some(status)
+    });
+    assert_eq!(seen["pools"][0]["active"], "x/good");
+    other.run(["list"]).ok().prints("cooling down");
+    other.run(["pause", "good"]).ok();
+    gateway.becomes("/x/v1", "-", StatusCode::TOO_MANY_REQUESTS).await;
+    other.run(["resume", "good"]).ok();
+    gateway.becomes("/x/v1", "-", StatusCode::OK).await;
+}
 
 /// Two hosts with the same key, whose provider `x` is at this upstream.
 fn hosts(scene: &Scene, upstream: &Wire) -> [Home; 2] {
@@ -26,19 +43,7 @@ async fn a_limit_that_one_host_meets_is_seen_by_the_other() {
     login(&one, &scene.url(), "limited");
     login(&one, &scene.url(), "good");
     let gateway = Gateway::open(&one, &[]).await;
-    let (status, said) = gateway.send(gateway.get("/x/v1", "-")).await;
-    assert_eq!((status, &*said), (StatusCode::OK, "GET /v1 Bearer good-key\n"));
-    let seen = crate::cli::until("the cooldown", || {
-        let status = other.run(["status", "--json"]).json();
-        (status["pools"][0]["usable"] == 1).then_some(status)
-    });
-    assert_eq!(seen["pools"][0]["active"], "x/good");
-    other.run(["list"]).ok().prints("cooling down");
-    // What another host does counts here.
-    other.run(["pause", "good"]).ok();
-    gateway.becomes("/x/v1", "-", StatusCode::TOO_MANY_REQUESTS).await;
-    other.run(["resume", "good"]).ok();
-    gateway.becomes("/x/v1", "-", StatusCode::OK).await;
+    other_sees_the_limit_and_its_pause_counts(&gateway, &other).await;
     gateway.signal("TERM").await;
     gateway.ended().await.ok();
 }

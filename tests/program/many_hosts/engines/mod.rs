@@ -5,10 +5,9 @@ mod refused;
 
 use std::path::Path;
 
-use http::StatusCode;
-
+use super::serving::other_sees_the_limit_and_its_pause_counts;
 use super::{PASSWORD, labels, let_in, other_host};
-use crate::cli::{Home, until};
+use crate::cli::Home;
 use crate::gateway::process::{Gateway, upstream};
 use crate::server::Server;
 use crate::server::sentinel::Sentinel;
@@ -105,18 +104,7 @@ async fn two_hosts_share_accounts_and_a_limit(place: &Place) -> [Home; 2] {
         home.run(["vault", "check"]).ok().prints("accounts: 2; opened: 2; pools: 1");
     }
     let gateway = Gateway::open(&one, &[]).await;
-    let (status, said) = gateway.send(gateway.get("/x/v1", "-")).await;
-    assert_eq!((status, &*said), (StatusCode::OK, "GET /v1 Bearer good-key\n"));
-    let seen = until("the cooldown", || {
-        let status = other.run(["status", "--json"]).json();
-        (status["pools"][0]["usable"] == 1).then_some(status)
-    });
-    assert_eq!(seen["pools"][0]["active"], "x/good");
-    other.run(["list"]).ok().prints("cooling down");
-    other.run(["pause", "good"]).ok();
-    gateway.becomes("/x/v1", "-", StatusCode::TOO_MANY_REQUESTS).await;
-    other.run(["resume", "good"]).ok();
-    gateway.becomes("/x/v1", "-", StatusCode::OK).await;
+    other_sees_the_limit_and_its_pause_counts(&gateway, &other).await;
     gateway.stop_without_a_word().await;
     other.run(["exec", "x", "--", "true"]).ok();
     [one, other]
