@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tower_credentials::vault::key::VaultKey;
 use tower_credentials::vault::redis::RedisBackend;
 use tower_credentials::vault::{VaultError, VaultExt};
@@ -88,11 +88,11 @@ async fn a_cluster_sends_each_pool_to_the_node_that_has_it() {
     }
 }
 
-#[tokio::test]
-async fn a_node_that_takes_over_in_a_cluster_is_found_although_the_url_names_only_the_dead_one() {
+/// A primary that has all slots of a cluster, and its replica.
+async fn cluster_with_a_replica() -> Option<[Server; 2]> {
     let options = ["--cluster-enabled", "yes", "--cluster-announce-ip", "127.0.0.1"];
-    let Some(primary) = Server::start(&options) else { return };
-    let Some(replica) = Server::start(&options) else { return };
+    let primary = Server::start(&options)?;
+    let replica = Server::start(&options)?;
     primary.tell::<()>(&["CLUSTER", "ADDSLOTSRANGE", "0", "16383"]);
     primary.tell::<()>(&["CLUSTER", "MEET", "127.0.0.1", &replica.port().to_string()]);
     let name = primary.tell::<String>(&["CLUSTER", "MYID"]);
@@ -104,6 +104,12 @@ async fn a_node_that_takes_over_in_a_cluster_is_found_although_the_url_names_onl
         (slots[0].len() >= 4).then_some(())
     };
     eventually("the primary names its replica", names_it).await;
+    Some([primary, replica])
+}
+
+#[tokio::test]
+async fn a_node_that_takes_over_in_a_cluster_is_found_although_the_url_names_only_the_dead_one() {
+    let Some([primary, replica]) = cluster_with_a_replica().await else { return };
     let vault = sealed(primary.builder().cluster(true).open().await.unwrap(), &VaultKey::generate());
     let [a] = put_all(&vault, ["a"]).await;
     primary.kill();
@@ -112,4 +118,30 @@ async fn a_node_that_takes_over_in_a_cluster_is_found_although_the_url_names_onl
     timeout(SOON, once_it_is_back(load)).await.expect("no other node").unwrap();
     vault.replace_secret(&pool(), a, Generation::FIRST, Secret::api_key("new")).await.unwrap();
     assert_eq!(token(&vault, a).await, "new");
+}
+
+#[tokio::test]
+async fn a_dead_node_of_a_cluster_is_not_asked_again_for_what_another_has_taken_over() {
+    let Some([primary, replica]) = cluster_with_a_replica().await else { return };
+    let vault = sealed(primary.builder().cluster(true).open().await.unwrap(), &VaultKey::generate());
+    let [a] = put_all(&vault, ["a"]).await;
+    vault.load_pool(pool()).await.unwrap();
+    primary.kill();
+    // Each failure makes the pause longer after which the dead node may be asked again. The list has another slot than the
+    // pool, so where the pool was is still known afterwards.
+    for _ in 0..5 {
+        vault.list().await.unwrap_err();
+        sleep(Duration::from_millis(100)).await;
+    }
+    replica.tell::<()>(&["CLUSTER", "FAILOVER", "TAKEOVER"]);
+    let load = async || vault.load_pool(pool()).await;
+    timeout(SOON, once_it_is_back(load)).await.expect("no other node").unwrap();
+    // For longer than the pause, since an answer before its end would show nothing.
+    for number in 1..30 {
+        vault.revision(pool()).await.unwrap();
+        vault.list().await.unwrap();
+        vault.record(pool(), vec![cooled(a, 5_000, number, false)]).await.unwrap();
+        put_all(&vault, [format!("b{number}").as_str()]).await;
+        sleep(Duration::from_millis(100)).await;
+    }
 }

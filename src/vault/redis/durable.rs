@@ -74,8 +74,8 @@ impl Durable {
 
     async fn run_here<T: FromRedisValue>(&self, slot: &str, call: &Call) -> Result<T, Fault> {
         let _permit = self.permits.acquire().await;
+        let mut node = self.engine.node(slot);
         for _ in 0..MOST_REDIRECTIONS {
-            let node = self.engine.node(slot);
             let live = node.live_with_facts(FACTS_FOR).await?;
             let Some(confirmation) = Confirmation::of(&live.facts) else {
                 return self.engine.run(slot, call).await;
@@ -90,8 +90,10 @@ impl Durable {
                     self.keep(&live, connection);
                     return Ok(value);
                 }
-                Err(error) if self.engine.redirected(slot, &error, &live.address).is_some() => {}
-                Err(error) => return Err(Fault::of(&error, &live.address)),
+                Err(error) => match self.engine.redirected(slot, &error, &live.address) {
+                    Some((next, for_now)) => node = if for_now { self.engine.node(slot) } else { next },
+                    None => return Err(Fault::of(&error, &live.address)),
+                },
             }
         }
         Err(Fault::Away("the cluster moves the pool; it is tried again".to_owned()))

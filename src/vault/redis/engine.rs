@@ -133,7 +133,8 @@ impl Engine {
     fn learn_route(&self, slot: &str, node: &Node) {
         if let (Topology::Cluster(_), Some(address)) = (&self.target.topology, node.address()) {
             let mut nodes = self.nodes();
-            if !slot.is_empty() && !nodes.routes.contains_key(slot) {
+            // Another node may have had it before, and be dead now.
+            if !slot.is_empty() && nodes.routes.get(slot) != Some(address) {
                 nodes.routes.insert(slot.to_owned(), address.clone());
             }
         }
@@ -162,7 +163,8 @@ impl Engine {
         Some((self.node_at(Some(address)), asking))
     }
 
-    /// Returns the node that has this slot, as far as is known. The node is asked in any case, and sends on.
+    /// Returns the node that has this slot, as far as is known, or one that sends on to it. A node that has failed is asked if
+    /// no other one is there, or if another one sends on to it.
     pub(super) fn node(&self, slot: &str) -> Arc<Node> {
         let known = match &self.target.topology {
             Topology::Alone(address) => return self.node_at(Some(address.clone())),
@@ -174,7 +176,8 @@ impl Engine {
             }
         };
         let nodes: Vec<_> = known.into_iter().map(|address| self.node_at(Some(address))).collect();
-        let open = nodes.iter().find(|node| node.is_open()).or(nodes.first());
+        let well = nodes.iter().find(|node| node.is_well());
+        let open = well.or_else(|| nodes.iter().find(|node| node.is_open())).or(nodes.first());
         open.cloned().unwrap_or_else(|| self.node_at(None))
     }
 
@@ -188,15 +191,25 @@ impl Engine {
         self.sure_node(slot).await?.time(not_older).await
     }
 
-    /// Like [`node`](Self::node), and asks which node of a cluster it is, if that is not known.
+    /// Returns the node that has this slot. Asks which node of a cluster it is, if that is not known or if it has failed.
     pub(super) async fn sure_node(&self, slot: &str) -> Result<Arc<Node>, Fault> {
-        let is_cluster = matches!(self.target.topology, Topology::Cluster(_));
-        if is_cluster && !self.nodes().routes.contains_key(slot) {
-            let mut ask = redis::cmd("EXISTS");
-            ask.arg(slot);
-            self.command::<u8>(slot, &ask).await?;
+        if !matches!(self.target.topology, Topology::Cluster(_)) {
+            return Ok(self.node(slot));
         }
-        Ok(self.node(slot))
+        if let Some(known) = self.known_node(slot)
+            && known.is_well()
+        {
+            return Ok(known);
+        }
+        let mut ask = redis::cmd("EXISTS");
+        ask.arg(slot);
+        self.command::<u8>(slot, &ask).await?;
+        Ok(self.known_node(slot).unwrap_or_else(|| self.node(slot)))
+    }
+
+    fn known_node(&self, slot: &str) -> Option<Arc<Node>> {
+        let address = self.nodes().routes.get(slot).cloned()?;
+        Some(self.node_at(Some(address)))
     }
 
     pub(super) fn node_at(&self, address: Option<Address>) -> Arc<Node> {

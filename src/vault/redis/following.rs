@@ -76,9 +76,8 @@ impl Inner {
     /// Reads the log as it grows, until something is wrong or nobody watches.
     async fn read_as_it_grows(self: &Arc<Self>, pool: &Arc<Pool>) -> Result<(), VaultError> {
         let slot = pool.keys.slot();
-        // Leads to the right node of a cluster, and shows where the log is.
         let last = self.last(pool).await?;
-        let node = self.engine.node(slot);
+        let node = self.engine.sure_node(slot).await?;
         let live = node.live().await?;
         let connection = self.engine.dial(&live, BLOCK + self.engine.within).await?;
         let known = pool.copy().last;

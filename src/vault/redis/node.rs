@@ -105,6 +105,11 @@ impl Node {
         self.finder.address()
     }
 
+    /// Returns whether no command has failed since the last one that succeeded.
+    pub(super) fn is_well(&self) -> bool {
+        lock(&self.state).fault.is_none()
+    }
+
     /// Returns whether a command would be sent: no failure was just now.
     pub(super) fn is_open(&self) -> bool {
         lock(&self.state).leave_alone_until.is_none_or(|until| until <= Instant::now())
