@@ -55,7 +55,7 @@ impl Server {
     }
 
     fn try_to_start(program: &str, options: &[&str]) -> Result<Option<Self>, ()> {
-        let directory = tempfile::tempdir().unwrap();
+        let directory = directory();
         let options: Vec<_> = options.iter().map(ToString::to_string).collect();
         for _ in 0..TRIES {
             let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
@@ -118,10 +118,10 @@ impl Server {
         self.port
     }
 
-    /// Returns a host's backend, not connected yet. Its commands may take longer than by default, since a machine on which tests
-    /// run may be busy.
+    /// Returns a host's backend, not connected yet. Its commands may take far longer than by default, since the machine on which
+    /// tests run may be busy, and its disk, too.
     pub(crate) fn builder(&self) -> RedisBackendBuilder {
-        RedisBackend::builder(self.url()).command_timeout(Duration::from_secs(2))
+        RedisBackend::builder(self.url()).command_timeout(Duration::from_secs(10))
     }
 
     /// Sends a command on a connection of its own.
@@ -178,6 +178,26 @@ impl Drop for Server {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+/// Returns a directory for an engine's files: in memory if there is room, so that a busy disk does not keep the engine from
+/// answering.
+fn directory() -> TempDir {
+    let memory = Path::new("/dev/shm");
+    if has_room(memory)
+        && let Ok(directory) = tempfile::tempdir_in(memory)
+    {
+        return directory;
+    }
+    tempfile::tempdir().unwrap()
+}
+
+/// Returns whether there is more room than all engines of a test crate take.
+fn has_room(place: &Path) -> bool {
+    let Ok(said) = Command::new("df").arg("-Pk").arg(place).output() else { return false };
+    let said = String::from_utf8_lossy(&said.stdout);
+    let available = said.lines().nth(1).and_then(|line| line.split_ascii_whitespace().nth(3));
+    available.and_then(|kilobytes| kilobytes.parse::<u64>().ok()).is_some_and(|left| left > 1 << 20)
 }
 
 enum Started {

@@ -1,5 +1,7 @@
 //! A check of a vault finds what does not fit, says the way out, and mends what is safe.
 
+use std::time::Duration;
+
 use tower_credentials::standing::{Change, Outcome};
 use tower_credentials::vault::VaultExt;
 use tower_credentials::vault::key::VaultKey;
@@ -210,7 +212,7 @@ async fn a_user_with_few_rights_is_told_what_was_not_looked_at() {
     let (whole, _) = vault(&server).await;
     server.tell::<()>(&["ACL", "SETUSER", "vault", "on", ">pw", "~*", "&*", "+@all", "-scan", "-info"]);
     let url = format!("redis://vault:pw@127.0.0.1:{}", server.port());
-    let backend = RedisBackend::builder(url).build().unwrap();
+    let backend = RedisBackend::builder(url).command_timeout(Duration::from_secs(10)).build().unwrap();
     let report = backend.check(false).await.unwrap();
     let finding = only(&report);
     assert_eq!((finding.kind, finding.severity), (FindingKind::NotAllowed, Severity::Note));

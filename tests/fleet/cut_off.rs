@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use tower_credentials::standing::{Health, Reason, Standing};
 use tower_credentials::vault::key::VaultKey;
-use tower_credentials::vault::redis::RedisBackend;
+use tower_credentials::vault::redis::{RedisBackend, RedisBackendBuilder};
 use tower_credentials::vault::{Vault, VaultExt};
 
 use crate::authorization_server::{AuthorizationServer, Kind, Rules, Vendor};
 use crate::children::eventually;
-use crate::host::{Host, LEASE, key, sign_in};
+use crate::host::{Bounds, Host, key, sign_in};
 use crate::hosts::once_it_is_back;
 use crate::proxy::{Line, Proxy};
 use crate::server::{Server, sealed};
@@ -31,15 +31,15 @@ async fn cut_off(line: Line) {
     let Some(engine) = Server::start(&[]) else { return };
     let server = AuthorizationServer::start(Rules::of(Vendor::OpenAi));
     let (proxy, vault_key) = (Proxy::start(engine.port()).await, VaultKey::generate());
-    let vault = |url| {
-        let backend = RedisBackend::builder(url).lease_lifetime(LEASE).build().unwrap();
-        sealed(backend, &vault_key)
+    let open = |builder: RedisBackendBuilder| {
+        sealed(builder.lease_lifetime(Bounds::SHORT.lease).build().unwrap(), &vault_key)
     };
+    let vault = || open(engine.builder());
     for person in ["alice", "bob"] {
-        sign_in(&server, &vault(engine.url()), person).await;
+        sign_in(&server, &vault(), person).await;
     }
-    let host = Host::open(vault(proxy.url()), server.url()).await;
-    let other = Host::open(vault(engine.url()), server.url()).await;
+    let host = Host::open(open(RedisBackend::builder(proxy.url())), server.url()).await;
+    let other = Host::open(vault(), server.url()).await;
     assert_eq!([host.ask(1).await, other.ask(1).await], ["200", "200"]);
 
     // So the engine knows the script, and one command is enough to store an outcome.
@@ -52,7 +52,7 @@ async fn cut_off(line: Line) {
     assert_eq!(host.ask(REQUESTS).await, "200", "{line:?}: from memory");
     if line == Line::LosesResponses {
         // The engine has the limit, and the host does not know.
-        let has_it = async || (alice(&vault(engine.url())).await.failures == 1).then_some(());
+        let has_it = async || (alice(&vault()).await.failures == 1).then_some(());
         eventually("the engine gets the limit", has_it).await;
     }
     server.advance(server.rules().access_lifetime + Duration::from_secs(1));
@@ -62,7 +62,7 @@ async fn cut_off(line: Line) {
     proxy.set(Line::Works);
     once_it_is_back(async || host.pool.save().await).await.unwrap();
     other.pool.sync().await.unwrap();
-    let standing = alice(&vault(engine.url())).await;
+    let standing = alice(&vault()).await;
     assert_eq!(standing.failures, 1, "{line:?}: {standing:?}");
     assert_eq!(standing.cooldowns.len(), 1);
     assert_eq!(standing.cooldown(None).unwrap().reason, Reason::Limited);

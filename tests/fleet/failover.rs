@@ -15,12 +15,16 @@ use crate::server::{Server, sealed};
 use crate::vault_contract::{account, cooled, order, pool, put_all, token};
 
 const SOON: Duration = Duration::from_secs(60);
+/// A busy machine takes its time.
+const COMMAND: Duration = Duration::from_secs(10);
 
 #[tokio::test]
 async fn sentinels_name_the_primary_and_after_its_death_the_next_one() {
     let Some([primary, replica]) = primary_and_replica().await else { return };
     let sentinel = Sentinel::of(&primary);
-    let open = async |service: &str| RedisBackend::builder(sentinel.url(service)).open().await;
+    let open = async |service: &str| {
+        RedisBackend::builder(sentinel.url(service)).command_timeout(COMMAND).open().await
+    };
     // Until the Sentinel listens, it is away.
     let backend = once_it_is_back(async || open("main").await).await.unwrap();
     let vault = sealed(backend, &VaultKey::generate());

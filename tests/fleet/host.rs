@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
+use serde::{Deserialize, Serialize};
 use tower::util::BoxCloneSyncService;
 use tower::{Layer, ServiceExt, service_fn};
 use tower_credentials::oauth::{FlowKind, OAuthClient, OAuthHttp};
@@ -17,22 +18,56 @@ use tower_credentials::{BoxError, CredentialsLayer, Pool, PoolBuilder, PoolKey, 
 
 use crate::authorization_server::{AuthorizationServer, Vendor, client, config};
 
-pub(crate) const LEASE: Duration = Duration::from_secs(1);
-pub(crate) const PRESENT_WITHIN: Duration = Duration::from_secs(2);
-pub(crate) const GRACE: Duration = Duration::from_secs(1);
-/// Many hosts on few cores take their time.
-pub(crate) const COMMAND: Duration = Duration::from_secs(1);
+/// How long hosts wait for the engine and for each other.
+#[derive(Clone, Copy, Deserialize, Serialize)]
+pub(crate) struct Bounds {
+    pub(crate) command: Duration,
+    pub(crate) lease: Duration,
+    pub(crate) present_within: Duration,
+    pub(crate) grace: Duration,
+}
+
+impl Bounds {
+    /// For tests in which holders are killed or stopped: others wait for seconds only. Many hosts on few cores take their time, so
+    /// a command may be slower than by default.
+    pub(crate) const SHORT: Self = Self {
+        command: Duration::from_secs(1),
+        lease: Duration::from_secs(1),
+        present_within: Duration::from_secs(2),
+        grace: Duration::from_secs(1),
+    };
+    /// For tests in which nobody dies: the busiest machine is quick enough.
+    pub(crate) const LONG: Self = Self {
+        command: Duration::from_secs(10),
+        lease: Duration::from_secs(30),
+        present_within: Duration::from_secs(60),
+        grace: Duration::from_secs(10),
+    };
+
+    pub(crate) fn apply(self, builder: RedisBackendBuilder) -> RedisBackendBuilder {
+        let Self { command, lease, present_within, grace } = self;
+        builder
+            .command_timeout(command)
+            .lease_lifetime(lease)
+            .present_within(present_within)
+            .grace(grace)
+    }
+
+    /// For a child's environment.
+    pub(crate) fn to_json(self) -> String {
+        serde_json::to_string(&self).unwrap()
+    }
+
+    pub(crate) fn from_json(text: &str) -> Self {
+        serde_json::from_str(text).unwrap()
+    }
+}
 
 /// How long a limit lasts that a host meets.
 pub(crate) const LIMITED_SECONDS: u64 = 1_800;
 
 pub(crate) fn key() -> PoolKey {
     PoolKey::new("openai")
-}
-
-/// Settings for tests in which holders are killed or stopped: others wait for seconds only.
-pub(crate) fn short(builder: RedisBackendBuilder, grace: Duration) -> RedisBackendBuilder {
-    builder.command_timeout(COMMAND).lease_lifetime(LEASE).present_within(PRESENT_WITHIN).grace(grace)
 }
 
 /// Signs a person in, and stores the account under their name.

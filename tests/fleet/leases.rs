@@ -11,6 +11,7 @@ use tower_credentials::vault::seal::Seal;
 use tower_credentials::vault::{VaultError, VaultExt};
 use tower_credentials::{CredentialId, Generation, Secret};
 
+use crate::children::eventually;
 use crate::hosts::once_it_is_back;
 use crate::server::{Server, sealed};
 use crate::vault_contract::{poll_once, pool, put_all};
@@ -66,6 +67,30 @@ async fn a_lease_is_held_by_one_host_and_renewed_for_as_long_as_it_is_held() {
     assert!(timeout(Duration::from_secs(1), second.as_mut()).await.is_err(), "two hold the lease");
     drop(lease);
     timeout(SOON, second).await.expect("it is free").unwrap();
+}
+
+#[tokio::test]
+async fn a_renewal_of_a_lease_that_fails_is_tried_again_long_before_the_lease_lapses() {
+    let Some(server) = Server::start(&[]) else { return };
+    let lifetime = Duration::from_secs(9);
+    let builder = server.builder().lease_lifetime(lifetime);
+    let vault = sealed(builder.open().await.unwrap(), &VaultKey::generate());
+    let [id] = put_all(&vault, ["a"]).await;
+    let _lease = vault.lease_refresh(&pool(), id).await.unwrap();
+    server.tell::<()>(&["CONFIG", "RESETSTAT"]);
+    server.tell::<()>(&["CONFIG", "SET", "min-replicas-to-write", "1"]);
+    let has_failed_often = async || {
+        let said = server.tell::<String>(&["INFO", "commandstats"]);
+        let of_scripts = said.lines().find(|line| line.starts_with("cmdstat_evalsha:"))?;
+        let failed = of_scripts.rsplit_once("failed_calls=")?.1;
+        (failed.parse::<u32>().ok()? >= 3).then_some(())
+    };
+    eventually("three renewals fail", has_failed_often).await;
+    let left = server.tell::<i64>(&["PTTL", &lease_key(id)]);
+    assert!(left > 0, "the lease has lapsed");
+    server.tell::<()>(&["CONFIG", "SET", "min-replicas-to-write", "0"]);
+    let is_renewed = async || (server.tell::<i64>(&["PTTL", &lease_key(id)]) > left).then_some(());
+    eventually("the lease is renewed", is_renewed).await;
 }
 
 #[tokio::test]

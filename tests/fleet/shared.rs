@@ -10,7 +10,7 @@ use tower_credentials::vault::{VaultError, VaultExt};
 use tower_credentials::{CredentialId, PoolKey};
 
 use crate::children::{self, Child, Job, setting};
-use crate::host::LEASE;
+use crate::host::Bounds;
 use crate::server::Server;
 
 const PREFIX: &str = "tower-credentials";
@@ -65,7 +65,7 @@ impl Shared {
     /// Makes sure that nobody else gets the lease that this child holds.
     pub(crate) async fn is_leased_by(&self, pool: &PoolKey, id: CredentialId, _: &Child) {
         let other = self.open().await;
-        let lease = timeout(LEASE, other.lease_refresh(pool, id)).await;
+        let lease = timeout(Bounds::SHORT.lease, other.lease_refresh(pool, id)).await;
         assert!(lease.is_err(), "it is held, and was renewed for another lifetime: {lease:?}");
     }
 
@@ -87,7 +87,7 @@ pub(crate) async fn open_another(name: &str, key: &VaultKey) -> Result<Opened, V
 
 async fn open(engine: String, prefix: &str, key: &VaultKey) -> Result<Opened, VaultError> {
     let builder = RedisBackend::builder(engine).prefix(prefix).command_timeout(COMMAND);
-    builder.lease_lifetime(LEASE).open().await?.sealed(&Keys::new(key.clone())).await
+    builder.lease_lifetime(Bounds::SHORT.lease).open().await?.sealed(&Keys::new(key.clone())).await
 }
 
 fn part(prefix: &str, pool: &PoolKey, part: &str) -> String {

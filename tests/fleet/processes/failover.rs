@@ -10,7 +10,7 @@ use tower_credentials::vault::{StoredPool, VaultExt};
 use super::{PEOPLE, Scene, account, go, got, is_one_outage, labelled, see, start_with_log};
 use crate::authorization_server::{AuthorizationServer, Kind, Rules, Vendor};
 use crate::children::eventually;
-use crate::host::{GRACE, key, short, sign_in};
+use crate::host::{Bounds, key, sign_in};
 use crate::nodes::{Sentinel, is_up_to_date};
 use crate::proxy::{Line, Proxy};
 use crate::server::{Server, sealed};
@@ -35,10 +35,10 @@ async fn a_lagging_replica_that_takes_over_costs_no_secret_no_limit_and_nothing_
         engine: primary,
         server,
         key: VaultKey::generate(),
-        grace: GRACE,
+        bounds: Bounds::SHORT,
     };
     let by_sentinel = || -> Seal<RedisBackend> {
-        let backend = short(RedisBackend::builder(&*scene.url), scene.grace).build().unwrap();
+        let backend = scene.bounds.apply(RedisBackend::builder(&*scene.url)).build().unwrap();
         sealed(backend, &scene.key)
     };
     for person in PEOPLE {

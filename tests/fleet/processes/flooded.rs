@@ -11,6 +11,7 @@ const REQUESTS: usize = 10;
 #[tokio::test]
 async fn a_flood_of_cooldowns_never_loses_a_rotated_refresh_token() {
     let Some(scene) = Scene::new(Rules::of(Vendor::OpenAi)).await else { return };
+    let scene = scene.unhurried();
     let mut floods: Vec<_> = (0..HOSTS).map(|_| scene.job("flood").start()).collect();
     floods.iter_mut().for_each(|flood| flood.wait_for("ready"));
     let mut hosts = scene.start(HOSTS);

@@ -4,7 +4,7 @@ use tower_credentials::standing::Health;
 
 use super::{Scene, account, end, go, got};
 use crate::authorization_server::{Kind, Rules, Vendor};
-use crate::host::{COMMAND, GRACE, PRESENT_WITHIN, sign_in};
+use crate::host::{Bounds, sign_in};
 
 const OTHERS: usize = 3;
 const REQUESTS: usize = 10;
@@ -53,7 +53,8 @@ async fn kill_the_holder(killed: Killed) -> Option<Scene> {
     let now = scene.note(alice);
     assert_eq!(scene.holder(alice), Some(now.owner.clone()), "who presents holds the lease");
     assert_ne!(now.owner, before.owner);
-    let held_off = (PRESENT_WITHIN + COMMAND * 2 + GRACE).as_millis() as u64;
+    let Bounds { command, present_within, grace, .. } = scene.bounds;
+    let held_off = (present_within + command * 2 + grace).as_millis() as u64;
     assert!(now.since >= before.since + held_off, "{killed:?}: {} ms", now.since - before.since);
     assert_eq!(scene.server.asked(Kind::Refresh), presented);
 

@@ -27,7 +27,7 @@ use tower_credentials::{Credential, CredentialId, RefreshError, Refresher, Secre
 
 use crate::authorization_server::{AuthorizationServer, Kind, Rules};
 use crate::children::{self, Child, Job, eventually, hear_while_working, say, setting};
-use crate::host::{GRACE, Host, key, oauth, short, sign_in};
+use crate::host::{Bounds, Host, key, oauth, sign_in};
 use crate::many_processes::flood;
 use crate::server::{Server, sealed};
 
@@ -88,11 +88,8 @@ async fn host() {
 
 /// Opens the engine with the settings of the parent.
 async fn backend() -> RedisBackend {
-    let grace = Duration::from_millis(setting("GRACE").unwrap().parse().unwrap());
-    let mut builder = short(RedisBackend::builder(setting("ENGINE").unwrap()), grace);
-    if let Some(millis) = setting("COMMAND") {
-        builder = builder.command_timeout(Duration::from_millis(millis.parse().unwrap()));
-    }
+    let bounds = Bounds::from_json(&setting("BOUNDS").unwrap());
+    let builder = bounds.apply(RedisBackend::builder(setting("ENGINE").unwrap()));
     eventually("the engine is there", async || builder.clone().open().await.ok()).await
 }
 
@@ -153,7 +150,7 @@ struct Scene {
     url: String,
     server: AuthorizationServer,
     key: VaultKey,
-    grace: Duration,
+    bounds: Bounds,
 }
 
 impl Scene {
@@ -169,11 +166,16 @@ impl Scene {
         let engine = Server::start(&[])?;
         let server = AuthorizationServer::start(rules);
         let url = engine.url();
-        let scene = Self { engine, url, server, key: VaultKey::generate(), grace: GRACE };
+        let scene = Self { engine, url, server, key: VaultKey::generate(), bounds: Bounds::SHORT };
         for person in people {
             sign_in(&scene.server, &scene.vault(), person).await;
         }
         Some(scene)
+    }
+
+    /// The same for hosts of which none is killed or stopped.
+    fn unhurried(self) -> Self {
+        Self { bounds: Bounds::LONG, ..self }
     }
 
     fn expire(&self) {
@@ -181,7 +183,7 @@ impl Scene {
     }
 
     fn vault(&self) -> Seal<RedisBackend> {
-        sealed(short(self.engine.builder(), self.grace).build().unwrap(), &self.key)
+        sealed(self.bounds.apply(self.engine.builder()).build().unwrap(), &self.key)
     }
 
     async fn stored(&self) -> StoredPool {
@@ -198,7 +200,7 @@ impl Scene {
             .key("KEY", &self.key)
             .set("ENGINE", &self.url)
             .set("SERVER", self.server.url())
-            .set("GRACE", self.grace.as_millis().to_string())
+            .set("BOUNDS", self.bounds.to_json())
     }
 
     fn start(&self, count: usize) -> Vec<Child> {
@@ -262,7 +264,8 @@ fn fail(host: &mut Child, times: usize) {
 
 /// Starts hosts that tell what they log. Their commands end before a pool's patience does.
 fn start_with_log(scene: &Scene, count: usize) -> Vec<Child> {
-    let start = |_| scene.host().set("LOG", "all").set("COMMAND", "500").start();
+    let bounds = Bounds { command: Duration::from_millis(500), ..scene.bounds };
+    let start = |_| scene.host().set("LOG", "all").set("BOUNDS", bounds.to_json()).start();
     let mut hosts: Vec<_> = (0..count).map(start).collect();
     hosts.iter_mut().for_each(|host| host.wait_for("ready"));
     hosts

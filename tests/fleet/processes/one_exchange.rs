@@ -12,6 +12,7 @@ const REQUESTS: usize = 50;
 #[tokio::test]
 async fn thirty_two_hosts_with_an_expired_token_make_one_exchange_and_nobody_is_signed_out() {
     let Some(scene) = Scene::new(Rules::of(Vendor::OpenAi)).await else { return };
+    let scene = scene.unhurried();
     let mut hosts = scene.start(HOSTS);
     for round in 1..=2 {
         hosts.iter_mut().for_each(|host| go(host, REQUESTS));

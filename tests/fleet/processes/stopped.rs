@@ -7,6 +7,7 @@ use tower_credentials::standing::Health;
 use super::{Scene, account, end, go, got};
 use crate::authorization_server::{Gate, Kind, Rules, Vendor};
 use crate::children::{Child, eventually};
+use crate::host::Bounds;
 
 const REQUESTS: usize = 10;
 
@@ -54,7 +55,8 @@ async fn stopped_while_it_presents(scene: &Scene) -> (Gate, [Child; 2]) {
 #[tokio::test]
 async fn a_new_token_that_arrives_after_the_lease_has_lapsed_is_stored_and_ends_the_others_wait() {
     let Some(scene) = Scene::new(Rules::of(Vendor::OpenAi)).await else { return };
-    let scene = Scene { grace: Duration::from_secs(3_600), ..scene };
+    let bounds = Bounds { grace: Duration::from_secs(3_600), ..scene.bounds };
+    let scene = Scene { bounds, ..scene };
     let (alice, _) = account(&scene.stored().await, "alice");
     let (response, [mut holder, mut other]) = stopped_while_it_presents(&scene).await;
     let is_found = async || scene.note(alice).was_found.then_some(());

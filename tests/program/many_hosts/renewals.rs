@@ -16,7 +16,11 @@ const CUT_OFF: &str = "openai/work: a renewal of its token was cut off, and the 
 async fn sign_in(scene: &Scene) -> (Seal<RedisBackend>, Metadata) {
     scene.home.settings("[providers.openai.oauth]\nclient_id = \"mine\"\n");
     let key = VaultKey::load_or_create(scene.home.key_file()).await.unwrap();
-    let backend = RedisBackend::builder(scene.url()).open().await.unwrap();
+    let backend = RedisBackend::builder(scene.url())
+        .command_timeout(Duration::from_secs(10))
+        .open()
+        .await
+        .unwrap();
     let vault = backend.sealed(&Keys::new(key)).await.unwrap();
     let tokens = OAuthTokens::new("at-secret-1").refresh("rt-secret-1");
     ["at-secret-1", "rt-secret-1"].iter().for_each(|secret| scene.home.secret(secret));
