@@ -21,6 +21,12 @@ use crate::vault::{RefreshLease, VaultError};
 /// How long to wait until a lease is asked for again: at first, and at most. A change of the pool ends the wait early.
 const ASK_AGAIN: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(500));
 
+/// How often a lease is renewed in its lifetime.
+const RENEWALS: u32 = 3;
+
+/// The same after a renewal that has failed, until one succeeds.
+const RENEWALS_IF_ONE_FAILS: u32 = 30;
+
 /// The subject of a lease.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Leased {
@@ -125,13 +131,16 @@ impl Held {
         inner.held().insert(key.clone(), owner.clone());
         let (slot, lifetime) = (self.slot(), inner.settings.lease);
         let renewing = tokio::spawn(async move {
+            let mut pause = lifetime / RENEWALS;
             loop {
-                sleep(lifetime / 3).await;
+                sleep(pause).await;
                 let call = RENEW.on([key.clone()]).arg(&owner).arg(lifetime.as_millis() as u64);
-                // Without an answer it is tried again. If it is lost, it stays so: another one may have had it since.
-                if let Ok(0) = inner.engine.run::<u8>(&slot, &call).await {
-                    return;
-                }
+                pause = match inner.engine.run::<u8>(&slot, &call).await {
+                    // It is lost, and stays so: another one may have had it since.
+                    Ok(0) => return,
+                    Ok(_) => lifetime / RENEWALS,
+                    Err(_) => lifetime / RENEWALS_IF_ONE_FAILS,
+                };
             }
         });
         self.renewing = Some(renewing.abort_handle());
