@@ -9,7 +9,8 @@ use super::response::Revision;
 use crate::credential::CredentialId;
 use crate::standing::{Standings, Touched};
 
-/// How many changes are kept.
+/// How many changes are kept at most. Another version may keep more or fewer: all of a revision or none, so a revision that is
+/// there is known whole, whoever has stored it.
 const KEPT: usize = 256;
 
 /// One change.
@@ -48,21 +49,40 @@ pub(crate) struct News {
 }
 
 impl RecentChanges {
-    /// Adds a change that was made to the pool at this revision. Several may lead to the same next revision.
-    pub(crate) fn push(&mut self, before: Revision, step: Step) {
-        // Another version may have stored more.
-        while self.steps.len() >= KEPT {
-            self.steps.pop_front();
-        }
+    /// Adds all changes that were made to the pool at this revision. They lead to the same next revision.
+    pub(crate) fn push(&mut self, before: Revision, steps: impl IntoIterator<Item = Step>) {
         // Once for all changes.
-        self.steps.reserve_exact(KEPT - self.steps.len());
-        self.steps.push_back((before, step));
+        self.steps.reserve_exact(KEPT.saturating_sub(self.steps.len()));
+        for step in steps {
+            while self.steps.len() >= KEPT {
+                if self.forget_oldest() == Some(before) {
+                    // There are more than are kept, so nothing is known of this revision or of one before it.
+                    return;
+                }
+            }
+            self.steps.push_back((before, step));
+        }
     }
 
-    /// Adds changes that follow these.
+    /// Forgets all changes that were made at the oldest revision, and returns it.
+    fn forget_oldest(&mut self) -> Option<Revision> {
+        let (oldest, _) = self.steps.pop_front()?;
+        while self.steps.front().is_some_and(|(before, _)| *before == oldest) {
+            self.steps.pop_front();
+        }
+        Some(oldest)
+    }
+
+    /// Adds changes that follow these without a gap.
     #[cfg(feature = "file")]
     pub(crate) fn append(&mut self, later: Self) {
-        later.steps.into_iter().for_each(|(before, step)| self.push(before, step));
+        later.steps.into_iter().for_each(|(before, step)| self.push(before, [step]));
+    }
+
+    /// Returns the first revision of which the changes are known.
+    #[cfg(feature = "file")]
+    pub(crate) fn oldest(&self) -> Option<Revision> {
+        self.steps.front().map(|(before, _)| *before)
     }
 
     /// Returns what has changed since a revision, if that is known. `now` is the revision after the last change.
@@ -71,13 +91,9 @@ impl RecentChanges {
         if since == now {
             return Some(news);
         }
-        let is_later = |(before, _): &(Revision, Step)| *before != since;
-        let last = self.steps.iter().rposition(|step| !is_later(step))?;
-        let first = self.steps.range(..last).rposition(is_later).map_or(0, |earlier| earlier + 1);
-        // The first ones of this revision may have been dropped.
-        if first == 0 && self.steps.len() >= KEPT {
-            return None;
-        }
+        let is_other = |(before, _): &(Revision, Step)| *before != since;
+        let last = self.steps.iter().rposition(|step| !is_other(step))?;
+        let first = self.steps.range(..last).rposition(is_other).map_or(0, |earlier| earlier + 1);
         self.steps.range(first..).for_each(|(_, step)| news.add(step));
         Some(news)
     }

@@ -132,7 +132,7 @@ impl<T> PoolDocument<T> {
 
     /// Makes a new revision, for a change.
     fn change(&mut self, step: Step) {
-        self.recent.push(self.revision, step);
+        self.recent.push(self.revision, [step]);
         self.next_revision();
     }
 

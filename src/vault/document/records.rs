@@ -132,8 +132,7 @@ impl<T: Clone + 'static> PoolDocument<T> {
             return false;
         }
         self.batches.insert(batch);
-        let before = self.revision;
-        let mut is_merged = false;
+        let mut steps = Vec::with_capacity(outcomes.len());
         for outcome in outcomes {
             let is_read = self.records.contains_key(&outcome.id);
             if !is_read && !self.unread(outcome.id).is_some_and(Unread::has_standing) {
@@ -145,11 +144,10 @@ impl<T: Clone + 'static> PoolDocument<T> {
             {
                 refresh.end_if(refused);
             }
-            let touched = self.standings.merge(outcome);
-            self.recent.push(before, Step::Merged(touched));
-            is_merged = true;
+            steps.push(Step::Merged(self.standings.merge(outcome)));
         }
-        if is_merged {
+        if !steps.is_empty() {
+            self.recent.push(self.revision, steps);
             self.next_revision();
         }
         true

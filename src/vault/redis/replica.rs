@@ -82,9 +82,8 @@ impl Replica {
             return Err(NotNext::Gap);
         }
         let before = self.last.revision();
-        for step in self.steps(entry.event().map_err(NotNext::Unread)?, known) {
-            self.recent.push(before, step);
-        }
+        let steps = self.steps(entry.event().map_err(NotNext::Unread)?, known);
+        self.recent.push(before, steps);
         self.last = id;
         self.past.push(id, entry.batch());
         Ok(())

@@ -1,5 +1,6 @@
 //! A pool as one value: what it does of the requests, and that nothing is lost if it is stored and read again.
 
+mod changes;
 mod damage;
 mod histories;
 

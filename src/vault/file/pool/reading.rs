@@ -102,7 +102,9 @@ impl Pool {
     pub(super) fn read_anew(&mut self) -> Result<(), VaultError> {
         let (revision, mut recent) = (self.revision(), std::mem::take(&mut self.recent));
         self.read_file()?;
-        if self.log.as_ref().is_some_and(|log| log.begins_at == Some(revision)) {
+        let goes_on = self.log.as_ref().is_some_and(|log| log.begins_at == Some(revision));
+        // If more has changed since then than is kept, the changes before are of no use.
+        if goes_on && self.recent.oldest().map_or(self.revision() == revision, |first| first == revision) {
             recent.append(std::mem::take(&mut self.recent));
             self.recent = recent;
         }
@@ -210,7 +212,7 @@ impl Pool {
     pub(super) fn apply(&mut self, line: Line) {
         let before = self.revision();
         match self.state.apply(line) {
-            Some(steps) => steps.into_iter().for_each(|step| self.recent.push(before, step)),
+            Some(steps) => self.recent.push(before, steps),
             None => self.recent = RecentChanges::default(),
         }
     }
