@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use crate::standing::{Change, Outcome};
+use crate::standing::{Change, Outcome, Quota, QuotaName};
 use crate::vault::call;
 use crate::vault::{BatchId, BatchOrigin, OrderChange, Revision};
 use crate::vault::{Vault, VaultError, VaultExt, VaultRequest, VaultResponse};
-use crate::{Credential, PoolKey, Secret};
+use crate::{Credential, PoolKey, Secret, Timestamp};
 use tokio::time::timeout;
 
 use super::fixtures::{account, cooled, pool, put_all};
@@ -81,6 +81,36 @@ pub async fn changes_lead_to_what_a_load_shows(vault: impl Vault) {
     let gone = vault.put(account("e")).await.unwrap().id;
     vault.remove(&pool(), gone).await.unwrap();
     reader.catch_up(&vault).await;
+}
+
+/// Changes of accounts that share a quota lead to what a load shows, from whichever revision they are asked for.
+pub async fn changes_of_a_shared_quota_lead_to_what_a_load_shows(vault: impl Vault) {
+    let ids = put_all(&vault, ["a", "b", "c", "d", "e"]).await;
+    let quota = |id| {
+        let quota = Some(Quota::Shared(QuotaName::new("acme").unwrap()));
+        Outcome { id, change: Change::Quota { quota } }
+    };
+    // The last one has a quota of its own.
+    vault.record(pool(), ids[..4].iter().copied().map(quota).collect()).await.unwrap();
+    let succeeded = |id| {
+        let set_until = Timestamp::from_millis(10);
+        Outcome { id, change: Change::Succeeded { set_until, scope: None } }
+    };
+    let mut readers = Vec::new();
+    for (number, id) in ids.iter().copied().cycle().step_by(3).take(20).enumerate() {
+        readers.push(Reader::new(&vault).await);
+        let outcomes = match number % 4 {
+            0 => vec![cooled(id, 10, 1, true)],
+            1 => vec![succeeded(id), cooled(ids[0], 20, 2, true)],
+            2 => vec![cooled(id, 30, 11, true), cooled(ids[4], 10, 1, true), succeeded(ids[1])],
+            _ => vec![Outcome { id, change: Change::Reset }, cooled(ids[2], 10, 1, true)],
+        };
+        vault.record(pool(), outcomes).await.unwrap();
+        readers[number / 2].catch_up(&vault).await;
+    }
+    for mut reader in readers {
+        reader.catch_up(&vault).await;
+    }
 }
 
 /// What changes in one pool is no change of another.

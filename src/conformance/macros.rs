@@ -75,6 +75,7 @@ macro_rules! __every_promise {
             debug_shows_no_secret,
             a_batch_that_is_sent_again_counts_once,
             changes_lead_to_what_a_load_shows,
+            changes_of_a_shared_quota_lead_to_what_a_load_shows,
             changes_of_another_pool_are_none,
             changes_since_an_unknown_revision_are_not_known,
             a_watch_tells_of_each_change_if_there_is_one,

@@ -60,6 +60,9 @@ impl RecentChanges {
                     return;
                 }
             }
+            if let Step::Merged(touched) = &step {
+                self.leave_out(touched);
+            }
             self.steps.push_back((before, step));
         }
     }
@@ -71,6 +74,24 @@ impl RecentChanges {
             self.steps.pop_front();
         }
         Some(oldest)
+    }
+
+    /// Takes the accounts that a later change touches, with those that share its quota, out of the changes before: who reads one
+    /// of those reads the later one, too. So each account is named twice at most, not once for each change of its quota.
+    fn leave_out(&mut self, later: &Touched) {
+        if later.sharing.is_empty() {
+            return;
+        }
+        let named: HashSet<_> = later.standings().collect();
+        let says_places = later.is_to_back || later.is_reordered;
+        for (_, step) in &mut self.steps {
+            if let Step::Merged(earlier) = step
+                && (says_places || !earlier.is_to_back)
+            {
+                earlier.sharing.retain(|id| !named.contains(id));
+                earlier.sharing.shrink_to_fit();
+            }
+        }
     }
 
     /// Adds changes that follow these without a gap.

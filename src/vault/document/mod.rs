@@ -34,8 +34,8 @@ use crate::standing::Standings;
 /// - that an id is unique in the vault: a document knows those of its own pool, so a backend that keeps several pools looks
 ///   for the id of a `Put` in the others, for example in a table of ids with a unique key.
 ///
-/// Each change stores the whole document, which has 1 to 4 KB for each credential and up to 60 KB besides, or more if accounts share quotas. So it is for pools
-/// of up to some hundred credentials; for larger ones, keep each record in a place of its own.
+/// Each change stores the whole document, which has 1 to 4 KB for each credential and up to 60 KB besides. So it is for pools of
+/// up to some hundred credentials; for larger ones, keep each record in a place of its own.
 ///
 /// # The stored form
 /// With the feature `seal`, a document is [`Serialize`](serde::Serialize) if `T` is, and

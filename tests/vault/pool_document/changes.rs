@@ -1,11 +1,11 @@
-//! The last changes in a stored document, and what another version's number of them means.
+//! The last changes in a stored document: how much they take, and what another version's number of them means.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
-use serde_json::Value;
-use tower_credentials::CredentialId;
-use tower_credentials::standing::Outcome;
+use serde_json::{Value, json};
+use tower_credentials::standing::{Change, Outcome, Quota, QuotaName};
 use tower_credentials::vault::{BatchId, PoolDocument, Revision, VaultRequest};
+use tower_credentials::{CredentialId, Timestamp};
 
 use super::{apply, changes, put, read, stored, value};
 use crate::vault_contract::{cooled, pool};
@@ -15,11 +15,72 @@ fn record(document: &mut PoolDocument, outcomes: Vec<Outcome>) {
     assert!(apply(document, request).unwrap().is_changed);
 }
 
-/// Returns a document with this many accounts.
-fn with_accounts(count: usize) -> (PoolDocument, Vec<CredentialId>) {
+/// Returns a document with this many accounts, which share a quota or have their own.
+fn with_accounts(count: usize, quota: Option<Quota>) -> (PoolDocument, Vec<CredentialId>) {
     let mut document = PoolDocument::new(pool());
     let ids: Vec<_> = (0..count).map(|number| put(&mut document, &format!("{number:03}"))).collect();
+    let set = |id: &CredentialId| Outcome { id: *id, change: Change::Quota { quota: quota.clone() } };
+    record(&mut document, ids.iter().map(set).collect());
     (document, ids)
+}
+
+fn acme() -> Option<Quota> {
+    Some(Quota::Shared(QuotaName::new("acme").unwrap()))
+}
+
+/// Returns how many bytes a field of a document takes.
+fn bytes(document: &PoolDocument, field: &str) -> usize {
+    value(document)[field].to_string().len()
+}
+
+/// Returns how many bytes the names of these accounts take in a change.
+fn bytes_of_sharing(accounts: usize) -> usize {
+    let ids = vec!["0".repeat(32); accounts];
+    // With its comma, and without the braces.
+    json!({ "sharing": ids }).to_string().len() + 1 - 2
+}
+
+#[test]
+fn a_thousand_limits_of_a_shared_quota_take_no_more_room_than_one_does() {
+    const ACCOUNTS: usize = 100;
+    let [shared, own] = [acme(), Some(Quota::Own)].map(|quota| {
+        let (mut document, ids) = with_accounts(ACCOUNTS, quota);
+        for number in 0..1_000 {
+            let until = 1_000_000 + number as u64;
+            record(&mut document, vec![cooled(ids[number % ACCOUNTS], until, 1, true)]);
+            if number % 100 == 0 {
+                document = stored(&document);
+            }
+        }
+        (bytes(&document, "recent"), bytes(&document, "batches"))
+    });
+    assert_eq!(shared.1, own.1);
+    // The last one names all others, and that says it for all before.
+    assert_eq!(shared.0, own.0 + bytes_of_sharing(ACCOUNTS - 1));
+}
+
+#[test]
+fn limits_and_successes_of_a_shared_quota_name_each_account_twice_at_most() {
+    const ACCOUNTS: usize = 50;
+    let (mut document, ids) = with_accounts(ACCOUNTS, acme());
+    for number in 0..600 {
+        let id = ids[number * 7 % ACCOUNTS];
+        let set_until = Timestamp::from_millis(1);
+        let succeeded = Outcome { id, change: Change::Succeeded { set_until, scope: None } };
+        let limited = cooled(id, 1_000 + number as u64, 1, true);
+        record(&mut document, vec![limited, succeeded]);
+        if number % 7 != 0 {
+            continue;
+        }
+        let mut named = BTreeMap::new();
+        for step in value(&document)["recent"].as_array().unwrap() {
+            for id in step[1]["merged"]["sharing"].as_array().into_iter().flatten() {
+                *named.entry(id.to_string()).or_insert(0) += 1;
+            }
+        }
+        assert!(named.len() >= ACCOUNTS - 1, "all but the one that was limited");
+        assert!(named.values().all(|times| *times <= 2), "{named:?}");
+    }
 }
 
 /// Returns the revisions of a document's last changes, first to last, each with the number of its changes.
@@ -43,7 +104,7 @@ fn changed(document: &mut PoolDocument, since: Revision) -> Option<HashSet<Crede
 
 #[test]
 fn a_revision_is_kept_with_all_its_changes_or_not_at_all() {
-    let (mut document, ids) = with_accounts(9);
+    let (mut document, ids) = with_accounts(9, None);
     let mut revisions = Vec::new();
     // The number of changes that are kept is no multiple of three.
     for number in 0..300 {
@@ -52,7 +113,7 @@ fn a_revision_is_kept_with_all_its_changes_or_not_at_all() {
         record(&mut document, ids[at..at + 3].iter().map(|id| cooled(*id, 9_000, 1, false)).collect());
         document = stored(&document);
         let kept = kept(&document);
-        // The accounts come first.
+        // The accounts and their quotas come first.
         let batches: Vec<_> = kept.iter().filter(|(before, _)| revisions.contains(before)).collect();
         assert!(batches.iter().all(|(_, count)| *count == 3), "{kept:?}");
     }
@@ -67,7 +128,7 @@ fn a_revision_is_kept_with_all_its_changes_or_not_at_all() {
 
 #[test]
 fn a_batch_that_is_longer_than_what_is_kept_makes_a_reader_load_the_pool() {
-    let (mut document, ids) = with_accounts(3);
+    let (mut document, ids) = with_accounts(3, None);
     let since = document.revision();
     let outcomes = (0..300).map(|number| cooled(ids[number % 3], 9_000, 1, false)).collect();
     record(&mut document, outcomes);
@@ -90,7 +151,7 @@ fn with_recent(document: &PoolDocument, recent: &[Value]) -> PoolDocument {
 
 #[test]
 fn a_document_of_a_version_that_keeps_more_or_fewer_changes_says_what_it_knows() {
-    let (mut document, ids) = with_accounts(2);
+    let (mut document, ids) = with_accounts(2, None);
     let (mut every, mut revisions) = (Vec::new(), Vec::new());
     for number in 0..400 {
         revisions.push(document.revision());
