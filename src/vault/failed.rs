@@ -8,7 +8,7 @@ use super::FailedRefresh;
 use crate::clock::Timestamp;
 
 /// An exchange that failed without a verdict of the vendor's, and since when the token endpoint is left alone.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Failed {
     at: Timestamp,
     /// How long the token endpoint is left alone after that, in milliseconds.

@@ -5,6 +5,7 @@ mod records;
 mod refreshes;
 #[cfg(feature = "seal")]
 mod stored;
+mod unknown;
 mod unread;
 
 use std::collections::{BTreeMap, HashMap};
@@ -12,6 +13,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use self::refreshes::Refresh;
+use self::unknown::Unknown;
 use self::unread::Unread;
 use super::batch::MergedBatches;
 use super::recent::{RecentChanges, Step};
@@ -41,8 +43,12 @@ use crate::standing::Standings;
 /// With the feature `seal`, a document is [`Serialize`](serde::Serialize) if `T` is, and
 /// [`Deserialize`](serde::Deserialize) as well, in JSON or any other format that describes itself and writes structs as maps. Its secrets are stored as
 /// they are: a backend has a `PoolDocument<Sealed>`. The stored form has a version, and a newer one is refused. A credential
-/// that can't be read is [damaged](super::Damage), the others are not affected, and it is written back as it was. Fields that
-/// this version does not know are ignored.
+/// that can't be read is [damaged](super::Damage), the others are not affected, and it is written back as it was. So is an
+/// entry whose name is no credential's id; nothing removes it.
+///
+/// Fields that this version does not know are kept, so processes of different versions may share a document: those of the
+/// document itself, of a credential, its record, its metadata, its standing and the note on its refresh. Those of a
+/// value that is replaced as a whole, such as a secret or a cooldown, are gone with it.
 ///
 /// A document is read for each change and stored after it. If you keep one in memory, drop it if storing it
 /// fails. A lost document may begin anew, and an older one may be restored from a backup: the first change after it
@@ -78,6 +84,7 @@ pub struct PoolDocument<T = Secret> {
     refreshes: HashMap<CredentialId, Refresh>,
     batches: MergedBatches,
     recent: RecentChanges,
+    unknown: Unknown,
 }
 
 /// A request that a document has done.
@@ -116,6 +123,7 @@ impl<T> PoolDocument<T> {
             refreshes: HashMap::new(),
             batches: MergedBatches::default(),
             recent: RecentChanges::default(),
+            unknown: Unknown::default(),
         }
     }
 

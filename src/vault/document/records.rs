@@ -84,6 +84,7 @@ impl<T: Clone + 'static> PoolDocument<T> {
         }
         self.refreshes.remove(&id);
         self.standings.remove(id);
+        self.unknown.remove(id);
         self.change(Step::Removed(id));
         Ok(())
     }
@@ -105,7 +106,7 @@ impl<T: Clone + 'static> PoolDocument<T> {
         }
         metadata.generation = expected.next();
         metadata.updated_at = now;
-        self.refreshes.remove(&id);
+        self.end_refresh(id);
         self.change(Step::Record(id));
         Ok(Replaced::Swapped(expected.next()))
     }
@@ -123,6 +124,7 @@ impl<T: Clone + 'static> PoolDocument<T> {
             return Ok(Replaced::Conflict(record.clone()));
         }
         record.secret = secret;
+        self.unknown.remove_secret(id);
         Ok(Replaced::Swapped(expected))
     }
 
@@ -140,9 +142,9 @@ impl<T: Clone + 'static> PoolDocument<T> {
             }
             // An exchange that the vendor has refused is over.
             if let Some(refused) = outcome.change.refuses()
-                && let Some(refresh) = self.refreshes.get_mut(&outcome.id)
+                && self.refreshes.get(&outcome.id).is_some_and(|refresh| refresh.is_of(refused))
             {
-                refresh.end_if(refused);
+                self.end_refresh(outcome.id);
             }
             steps.push(Step::Merged(self.standings.merge(outcome)));
         }

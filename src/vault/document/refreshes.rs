@@ -9,7 +9,7 @@ use crate::vault::failed::Failed;
 use crate::vault::{Begun, FailedRefresh, VaultError};
 
 /// What is noted of the exchange of a generation.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Refresh {
     generation: Generation,
     /// When it began, if nothing tells how it ended.
@@ -21,11 +21,17 @@ pub(super) struct Refresh {
 }
 
 impl Refresh {
-    /// Ends the exchange if it is that of this generation, with what has failed before.
-    pub(super) fn end_if(&mut self, generation: Generation) {
-        if self.generation == generation {
-            (self.begun_at, self.failed) = (None, None);
-        }
+    /// Returns whether the exchange is that of this generation.
+    pub(super) fn is_of(&self, generation: Generation) -> bool {
+        self.generation == generation
+    }
+}
+
+impl<T> PoolDocument<T> {
+    /// Deletes the note on an exchange that is over.
+    pub(super) fn end_refresh(&mut self, id: CredentialId) {
+        self.refreshes.remove(&id);
+        self.unknown.remove_refresh(id);
     }
 }
 
@@ -69,11 +75,9 @@ impl<T: Clone> PoolDocument<T> {
 
     /// Returns what is noted of the exchange of this generation.
     fn refresh(&mut self, id: CredentialId, generation: Generation) -> &mut Refresh {
-        let none = Refresh { generation, begun_at: None, failed: None };
-        let refresh = self.refreshes.entry(id).or_insert_with(|| none.clone());
-        if refresh.generation != generation {
-            *refresh = none;
+        if self.refreshes.get(&id).is_some_and(|refresh| !refresh.is_of(generation)) {
+            self.end_refresh(id);
         }
-        refresh
+        self.refreshes.entry(id).or_insert(Refresh { generation, begun_at: None, failed: None })
     }
 }

@@ -10,15 +10,16 @@ use serde_json::{Map, Value};
 
 use super::PoolDocument;
 use super::refreshes::Refresh;
+use super::unknown;
 use super::unread::Unread;
-use crate::credential::{CredentialId, PoolKey, Record};
+use crate::credential::{CredentialId, Metadata, PoolKey, Record};
 use crate::standing::{Standing, Standings};
 use crate::vault::Revision;
 use crate::vault::batch::MergedBatches;
 use crate::vault::recent::RecentChanges;
 
-/// The version of the stored form. What an older program does not know is lost when it stores a document, so a field that must
-/// not be lost makes a new version, as does a change of one that is there.
+/// The version of the stored form. Fields may be added without a new one: a program that does not know them keeps them. A change
+/// of a field that is there makes a new one.
 const FORMAT: u64 = 1;
 
 /// What is stored. `C` is a credential.
@@ -35,6 +36,9 @@ struct Stored<'a, C> {
     batches: Cow<'a, MergedBatches>,
     #[serde(default, deserialize_with = "recent_or_none")]
     recent: Cow<'a, RecentChanges>,
+    /// The fields that this version does not know.
+    #[serde(flatten)]
+    unknown: Cow<'a, Map<String, Value>>,
 }
 
 /// Reads the last changes. Without them a reader loads the pool, so it is no error if only a later version knows them.
@@ -59,11 +63,46 @@ const fn none<T>() -> Option<T> {
     None
 }
 
+/// A record without its secret, which changes only as a whole.
+#[derive(Serialize, Deserialize)]
+struct WithoutSecret<M> {
+    metadata: M,
+}
+
 #[derive(Serialize)]
 #[serde(untagged)]
 enum Written<'a, T> {
-    Read(StoredCredential<&'a Record<T>, &'a Standing, &'a Refresh>),
-    Unread(Value),
+    Anew(StoredCredential<&'a Record<T>, &'a Standing, &'a Refresh>),
+    AsItWas(&'a Map<String, Value>),
+    /// With what was stored of it before.
+    Kept(Value),
+}
+
+/// Returns what to store of a credential of which this was stored before.
+fn keep<'a, T: Serialize>(
+    stored: &'a Map<String, Value>,
+    now: &StoredCredential<&'a Record<T>, &'a Standing, &'a Refresh>,
+) -> serde_json::Result<Written<'a, T>> {
+    let StoredCredential { record: Record { metadata, secret }, standing, refresh } = *now;
+    // What this version knows of what was stored. The secret is not in it, so it is kept like an unknown field.
+    type Known = StoredCredential<WithoutSecret<Metadata>, Standing, Refresh>;
+    let read = Known::deserialize(stored)?;
+    let is_same = read.record.metadata == *metadata
+        && read.standing.as_ref() == standing
+        && read.refresh.as_ref() == refresh;
+    let has_its_secret =
+        stored.get("record").is_some_and(|record| record.get(unknown::SECRET).is_some());
+    if is_same && has_its_secret {
+        return Ok(Written::AsItWas(stored));
+    }
+    let now = StoredCredential { record: WithoutSecret { metadata }, standing, refresh };
+    let mut kept = unknown::keep_fields(stored, &unknown::fields(&read)?, unknown::fields(&now)?);
+    if let Some(Value::Object(fields)) = kept.get_mut("record")
+        && !has_its_secret
+    {
+        fields.insert(unknown::SECRET.to_owned(), serde_json::to_value(secret)?);
+    }
+    Ok(Written::Kept(Value::Object(kept)))
 }
 
 #[cfg_attr(docsrs, doc(cfg(feature = "seal")))]
@@ -73,13 +112,17 @@ impl<T: Serialize> Serialize for PoolDocument<T> {
         let mut credentials = BTreeMap::new();
         for (id, record) in &self.records {
             let (standing, refresh) = (standings.credentials.get(id), self.refreshes.get(id));
-            let read = StoredCredential { record, standing, refresh };
-            credentials.insert(id.to_string(), Written::Read(read));
+            let now = StoredCredential { record, standing, refresh };
+            let written = match self.unknown.get(*id) {
+                Some(stored) => keep(stored, &now).map_err(S::Error::custom)?,
+                None => Written::Anew(now),
+            };
+            credentials.insert(id.to_string(), written);
         }
         for (name, unread) in &self.unread {
             let standing = unread.id().and_then(|id| standings.credentials.get(&id));
             let stored = unread.stored(standing).map_err(S::Error::custom)?;
-            credentials.insert(name.clone(), Written::Unread(stored));
+            credentials.insert(name.clone(), Written::Kept(stored));
         }
         let stored = Stored {
             format: FORMAT,
@@ -90,6 +133,7 @@ impl<T: Serialize> Serialize for PoolDocument<T> {
             credentials,
             batches: Cow::Borrowed(&self.batches),
             recent: Cow::Borrowed(&self.recent),
+            unknown: Cow::Borrowed(&self.unknown.fields),
         };
         stored.serialize(serializer)
     }
@@ -106,7 +150,17 @@ impl<'de, T: DeserializeOwned> Deserialize<'de> for PoolDocument<T> {
             )));
         }
         let stored = Stored::deserialize(Value::Object(fields)).map_err(D::Error::custom)?;
-        let Stored { pool, revision, order, preferred, credentials, batches, recent, .. } = stored;
+        let Stored {
+            format: _,
+            pool,
+            revision,
+            order,
+            preferred,
+            credentials,
+            batches,
+            recent,
+            unknown,
+        } = stored;
         let mut document = Self::new(pool.into_owned());
         for (name, stored) in credentials {
             document.add(name, stored);
@@ -114,6 +168,7 @@ impl<'de, T: DeserializeOwned> Deserialize<'de> for PoolDocument<T> {
         document.revision = revision;
         document.set_order(order.into_owned(), preferred.into_owned());
         (document.batches, document.recent) = (batches.into_owned(), recent.into_owned());
+        document.unknown.fields = unknown.into_owned();
         Ok(document)
     }
 }
@@ -133,6 +188,7 @@ impl<T: DeserializeOwned> PoolDocument<T> {
                 self.refreshes.extend(refresh.map(|refresh| (id, refresh)));
                 self.labels.insert(record.metadata.label.clone(), id);
                 self.records.insert(id, record);
+                self.unknown.insert(id, stored);
             }
             None => {
                 let (unread, standing) = Unread::new(&name, stored);

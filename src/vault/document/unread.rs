@@ -36,6 +36,7 @@ mod stored {
     use serde::de::DeserializeOwned;
     use serde_json::Value;
 
+    use super::super::unknown::keep;
     use super::Unread;
     use crate::credential::CredentialId;
     use crate::standing::Standing;
@@ -80,12 +81,12 @@ mod stored {
             standing: Option<&Standing>,
         ) -> Result<Value, serde_json::Error> {
             let mut stored = self.stored.clone();
-            let before = stored.get(STANDING).and_then(|before| Standing::deserialize(before).ok());
-            // One that is the same may have fields of a newer program.
-            if let (true, Some(fields), Some(standing)) =
-                (self.has_standing && before.as_ref() != standing, stored.as_object_mut(), standing)
-            {
-                fields.insert(STANDING.to_owned(), serde_json::to_value(standing)?);
+            let known = standing.filter(|_| self.has_standing);
+            if let (Some(fields), Some(standing)) = (stored.as_object_mut(), known) {
+                let before = fields.get(STANDING).cloned().unwrap_or_default();
+                let read = serde_json::to_value(Option::<Standing>::deserialize(&before)?)?;
+                let now = keep(STANDING, &before, &read, serde_json::to_value(standing)?);
+                fields.insert(STANDING.to_owned(), now);
             }
             Ok(stored)
         }
