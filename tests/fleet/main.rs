@@ -37,3 +37,4 @@ mod settings;
 #[cfg(feature = "setup")]
 mod setup;
 mod state;
+mod unfinished;

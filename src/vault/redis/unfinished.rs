@@ -1,5 +1,7 @@
 //! Refreshes that have stored nothing, and are not going on.
 
+use std::collections::BTreeSet;
+
 use super::fault::Fault;
 use super::keys::Keys;
 use super::script::UNFINISHED;
@@ -43,30 +45,31 @@ impl Inner {
     /// Returns those of a pool.
     pub(super) async fn unfinished(&self, keys: &Keys) -> Result<Vec<UnfinishedRefresh>, Fault> {
         let mut unfinished = Vec::new();
-        // A script is told all its keys before, so it first says whose leases they are.
-        let noted = self.unfinished_without(keys, &[]).await?;
-        for some in noted.chunks(AT_A_TIME) {
-            let ids: Vec<_> = some.iter().map(|refresh| refresh.id).collect();
-            let still = self.unfinished_without(keys, &ids).await?;
-            unfinished.extend(still.into_iter().filter(|refresh| ids.contains(&refresh.id)));
+        // A script is told all its keys before, so first it is asked whose leases they are.
+        let noted: Vec<_> = self.noted(keys).await?.into_iter().collect();
+        for ids in noted.chunks(AT_A_TIME) {
+            let call = UNFINISHED.on(keys.all().chain(ids.iter().map(|id| keys.lease(*id))));
+            let call = ids.iter().fold(call, |call, id| call.arg(id.to_string()));
+            let said: Vec<(String, String, String)> = self.engine.run(keys.slot(), &call).await?;
+            unfinished.extend(said.into_iter().filter_map(|(id, has_failed, why)| {
+                let failure = (!has_failed.is_empty()).then_some(why);
+                Some(UnfinishedRefresh { id: id.parse().ok()?, failure })
+            }));
         }
         Ok(unfinished)
     }
 
-    /// Returns them without those of these ids whose leases are held.
-    async fn unfinished_without(
-        &self,
-        keys: &Keys,
-        ids: &[CredentialId],
-    ) -> Result<Vec<UnfinishedRefresh>, Fault> {
-        let leases = ids.iter().map(|id| keys.lease(*id));
-        let call = UNFINISHED.on(keys.all().chain(leases));
-        let call = ids.iter().fold(call, |call, id| call.arg(id.to_string()));
-        let said: Vec<(String, String, String)> = self.engine.run(keys.slot(), &call).await?;
-        let told = said.into_iter().filter_map(|(id, has_failed, why)| {
-            let failure = (!has_failed.is_empty()).then_some(why);
-            Some(UnfinishedRefresh { id: id.parse().ok()?, failure })
-        });
-        Ok(told.collect())
+    /// Returns the credentials of which a refresh was noted, of whatever generation.
+    async fn noted(&self, keys: &Keys) -> Result<BTreeSet<CredentialId>, Fault> {
+        let mut noted = BTreeSet::new();
+        for part in ["notes", "failures"] {
+            let mut ask = redis::cmd("HKEYS");
+            ask.arg(keys.part(part));
+            let names: Vec<Vec<u8>> = self.engine.command(keys.slot(), &ask).await?;
+            let ids =
+                names.iter().filter_map(|name| str::from_utf8(name).ok()?.parse::<CredentialId>().ok());
+            noted.extend(ids);
+        }
+        Ok(noted)
     }
 }
