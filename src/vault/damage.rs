@@ -30,6 +30,9 @@ pub struct Damage {
     /// is older than that of all others. A vault that is opened for restored records admits it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub may_be_restored: bool,
+    /// Whether a way out is to remove the credential, and to sign in again.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub may_be_removed: bool,
 }
 
 impl Damage {
@@ -42,6 +45,7 @@ impl Damage {
             kind: None,
             may_pass: false,
             may_be_restored: false,
+            may_be_removed: false,
         }
     }
 
@@ -56,6 +60,13 @@ impl Damage {
     #[must_use]
     pub fn may_pass(mut self) -> Self {
         self.may_pass = true;
+        self
+    }
+
+    /// Says that a way out is to remove the credential, and to sign in again. The reason has it in words.
+    #[must_use]
+    pub fn may_be_removed(mut self) -> Self {
+        self.may_be_removed = true;
         self
     }
 

@@ -257,6 +257,7 @@ async fn no_finding_shows_a_sealed_secret() {
     let record: String = server.tell(&["HGET", &key("records"), &a.to_string()]);
     server.tell::<u8>(&["HSET", &key("records"), &a.to_string(), &record[..record.len() - 3]]);
     let report = backend.check(false).await.unwrap();
+    assert_eq!(only(&report).id, Some(a));
     let shown = format!("{report:?} {}", only(&report));
     let sealed = record.split("\"secret\"").nth(1).unwrap();
     assert!(!shown.contains(&sealed[20..60]), "{shown}");

@@ -56,7 +56,8 @@ mod stored {
                 Ok(id) => {
                     let reason = "it can't be read; update this program if a newer one has written it, or remove the \
                                   credential and sign in again";
-                    Damage::new(name, reason).of(id, read(&stored, "/record/metadata/kind"))
+                    let kind = read(&stored, "/record/metadata/kind");
+                    Damage::new(name, reason).of(id, kind).may_be_removed()
                 }
                 Err(_) => {
                     Damage::new(name, "its name is no credential's id; take it out of the document")

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::record::{self, VERSION, Versioned};
+use super::record::{self, VERSION, Versioned, WayOut};
 use crate::clock::Timestamp;
 use crate::credential::Generation;
 use crate::vault::disk::ops;
@@ -56,7 +56,7 @@ impl Versioned for Note {
 }
 
 fn read_note(path: &Path) -> Result<Option<Note>, VaultError> {
-    record::read_json::<Note>(path, "it may be removed")
+    record::read_json::<Note>(path, WayOut::Of("it may be removed"))
 }
 
 /// Returns the refresh that has begun; `None` if none has.

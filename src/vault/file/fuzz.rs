@@ -7,7 +7,7 @@ use std::path::Path;
 use super::log::{Line, Lines};
 use super::marker::Marker;
 use super::pool::state::State;
-use super::record::{Read, VERSION, Versioned, Written, parse, to_json};
+use super::record::{Read, VERSION, Versioned, WayOut, Written, parse, to_json};
 use crate::credential::{CredentialId, PoolKey};
 use crate::vault::VaultError;
 use crate::vault::key::{KeyId, VaultKey};
@@ -48,7 +48,7 @@ pub fn key(bytes: &[u8]) {
 /// Reads a JSON file. A file that is refused is named, with a way out.
 fn read<T: Versioned>(bytes: &[u8]) -> Option<T> {
     let (path, way_out) = (Path::new("/vault/some-file.json"), "this is the way out");
-    match parse(bytes, path, way_out) {
+    match parse(bytes, path, WayOut::Of(way_out)) {
         Ok(value) => Some(value),
         Err(VaultError::Damaged(damage)) => {
             assert_eq!(damage.record, path.display().to_string());

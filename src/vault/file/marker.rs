@@ -6,7 +6,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::identity::{Identity, Vouched};
-use super::record::{Versioned, read_json};
+use super::record::{Versioned, WayOut, read_json};
 use crate::vault::VaultError;
 use crate::vault::disk;
 use crate::vault::key::{KeyId, Signer};
@@ -34,7 +34,7 @@ pub(super) const IDENTIFIED: u32 = 2;
 impl Marker {
     /// Reads the file; `None` if there is none.
     pub(super) fn read(path: &Path) -> Result<Option<Self>, VaultError> {
-        let marker: Option<Self> = read_json(path, WAY_OUT)?;
+        let marker: Option<Self> = read_json(path, WayOut::Of(WAY_OUT))?;
         match marker {
             Some(Self { version: IDENTIFIED.., vault: None, .. }) => Err(Self::forged(path)),
             marker => Ok(marker),

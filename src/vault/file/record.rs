@@ -1,5 +1,6 @@
 //! A record's file, and what all JSON files of the vault have in common.
 
+use std::fmt::Display;
 use std::path::Path;
 
 use serde::de::DeserializeOwned;
@@ -33,22 +34,24 @@ pub(super) struct Read {
 
 /// Reads a record; `None` if there is no file.
 pub(super) fn read(path: &Path, id: CredentialId) -> Result<Option<Record<Sealed>>, VaultError> {
-    let way_out = "restore it from a backup, or remove it and sign in again";
+    let way_out = WayOut::OfRecord;
     let Some(Read { metadata, secret, .. }) = read_json(path, way_out)? else { return Ok(None) };
     if metadata.id != id {
         let reason = format!("it holds the record {}; a copy? move it away", metadata.id);
         return Err(damaged(path, reason));
     }
     // The seal does not bind the label, and people are shown it.
-    check_stored_names(&metadata)
-        .map_err(|error| damaged(path, format!("{error}; correct it there, or {way_out}")))?;
+    check_stored_names(&metadata).map_err(|error| {
+        let reason = format!("{error}; correct it there, or {}", way_out.words());
+        VaultError::Damaged(Damage::new(path.display().to_string(), reason).may_be_removed())
+    })?;
     Ok(Some(Record { metadata, secret }))
 }
 
 /// Returns the damage for an error of reading this credential's record.
 pub(super) fn damage(path: &Path, id: CredentialId, error: VaultError) -> Damage {
     let damage = as_damage(path, error);
-    let bytes = if damage.may_pass { None } else { read_bytes(path, "").ok().flatten() };
+    let bytes = if damage.may_pass { None } else { read_bytes(path, WayOut::OfRecord).ok().flatten() };
     damage.of(id, bytes.and_then(|bytes| kind_on(&bytes)))
 }
 
@@ -112,15 +115,45 @@ struct Probe {
     version: u32,
 }
 
+/// What to do about a file that can't be read.
+#[derive(Clone, Copy)]
+pub(super) enum WayOut<'a> {
+    /// The file is a record.
+    OfRecord,
+    /// In words.
+    Of(&'a str),
+}
+
+impl<'a> WayOut<'a> {
+    fn words(self) -> &'a str {
+        match self {
+            Self::OfRecord => "restore it from a backup, or remove it and sign in again",
+            Self::Of(words) => words,
+        }
+    }
+
+    /// Returns the damage of a file of which this is wrong.
+    fn damaged(self, path: &Path, what: impl Display) -> VaultError {
+        let damage = Damage::new(path.display().to_string(), format!("{what}; {}", self.words()));
+        VaultError::Damaged(match self {
+            Self::OfRecord => damage.may_be_removed(),
+            Self::Of(_) => damage,
+        })
+    }
+}
+
 /// Reads a JSON file of a known version; `None` if there is none.
-pub(super) fn read_json<T: Versioned>(path: &Path, way_out: &str) -> Result<Option<T>, VaultError> {
+pub(super) fn read_json<T: Versioned>(
+    path: &Path,
+    way_out: WayOut<'_>,
+) -> Result<Option<T>, VaultError> {
     let Some(bytes) = read_bytes(path, way_out)? else { return Ok(None) };
     parse(&bytes, path, way_out).map(Some)
 }
 
 /// Whether the file says that it has a newer version than ours.
 pub(super) fn is_newer<T: Versioned>(path: &Path) -> Result<bool, VaultError> {
-    let bytes = match read_bytes(path, "") {
+    let bytes = match read_bytes(path, WayOut::Of("")) {
         Err(VaultError::Damaged(_)) => None,
         read => read?,
     };
@@ -128,11 +161,11 @@ pub(super) fn is_newer<T: Versioned>(path: &Path) -> Result<bool, VaultError> {
     Ok(probe.is_some_and(|probe| probe.version > T::NEWEST))
 }
 
-fn read_bytes(path: &Path, way_out: &str) -> Result<Option<Vec<u8>>, VaultError> {
+fn read_bytes(path: &Path, way_out: WayOut<'_>) -> Result<Option<Vec<u8>>, VaultError> {
     let Some((file, metadata)) = disk::open_plain(path)? else { return Ok(None) };
     let length = metadata.len();
     if length > MAX_LEN {
-        return Err(damaged(path, format!("too long to be a file of this vault; {way_out}")));
+        return Err(way_out.damaged(path, "too long to be a file of this vault"));
     }
     // Such a file is replaced whole and never grows, so its length is final.
     let mut bytes = Vec::with_capacity(length as usize);
@@ -141,7 +174,11 @@ fn read_bytes(path: &Path, way_out: &str) -> Result<Option<Vec<u8>>, VaultError>
 }
 
 /// Parses the bytes of the file at `path`.
-pub(super) fn parse<T: Versioned>(bytes: &[u8], path: &Path, way_out: &str) -> Result<T, VaultError> {
+pub(super) fn parse<T: Versioned>(
+    bytes: &[u8],
+    path: &Path,
+    way_out: WayOut<'_>,
+) -> Result<T, VaultError> {
     let newest = T::NEWEST;
     let other_version = |version| {
         let reason =
@@ -158,10 +195,8 @@ pub(super) fn parse<T: Versioned>(bytes: &[u8], path: &Path, way_out: &str) -> R
             // position is passed on.
             _ => {
                 let (line, column) = (error.line(), error.column());
-                damaged(
-                    path,
-                    format!("not a file of this vault (line {line}, column {column}); {way_out}"),
-                )
+                let what = format_args!("not a file of this vault (line {line}, column {column})");
+                way_out.damaged(path, what)
             }
         }),
     }

@@ -47,9 +47,9 @@ impl Keyed {
 
     /// Decrypts in place. Leaves `buffer` as it is if it was not encrypted with this data.
     fn decrypt(&self, nonce: &[u8], data: &[u8], buffer: &mut Vec<u8>) -> Result<(), Shut> {
-        let nonce: [u8; NONCE_LEN] = nonce.try_into().map_err(|_| DOES_NOT_OPEN)?;
+        let nonce: [u8; NONCE_LEN] = nonce.try_into().map_err(|_| Shut::Changed)?;
         leaving_no_copy(|| self.aes.decrypt_in_place(&Nonce::from(nonce), data, buffer))
-            .map_err(|_| DOES_NOT_OPEN)
+            .map_err(|_| Shut::Changed)
     }
 }
 
@@ -57,7 +57,22 @@ impl Keyed {
 pub(crate) enum Shut {
     OtherKey(KeyId),
     Barred(Barred),
-    Damaged(&'static str),
+    /// It was changed.
+    Changed,
+    /// This version does not know it; the reason.
+    Unknown(&'static str),
+}
+
+impl Shut {
+    /// Returns the damage of a record; the key that has sealed it, if that is another one.
+    pub(crate) fn damage(self, record: String) -> Result<Damage, KeyId> {
+        match self {
+            Self::OtherKey(sealed_with) => Err(sealed_with),
+            Self::Barred(barred) => Ok(barred.damage(record)),
+            Self::Changed => Ok(Damage::new(record, CHANGED).may_be_removed()),
+            Self::Unknown(reason) => Ok(Damage::new(record, reason)),
+        }
+    }
 }
 
 impl From<Barred> for Shut {
@@ -144,11 +159,11 @@ impl Cipher {
 
     pub(super) fn open(&self, metadata: &Metadata, sealed: Sealed) -> Result<Secret, Shut> {
         if !sealed.is_known() {
-            return Err(Shut::Damaged(OTHER_FORMAT));
+            return Err(Shut::Unknown(OTHER_FORMAT));
         }
         let Sealed { version, vault, key_id, .. } = sealed;
         if vault.is_some() != (version >= 3) {
-            return Err(DOES_NOT_OPEN);
+            return Err(Shut::Changed);
         }
         self.rules.admit(version, key_id, self.restored)?;
         let mut keys = std::iter::once(&self.seals).chain(&self.old);
@@ -158,27 +173,23 @@ impl Cipher {
         key.decrypt(&sealed.nonce, &additional_data(version, vault, metadata), &mut buffer)?;
         // serde's message may quote the secret, so it is not passed on.
         let secret = serde_json::from_slice(&buffer).map_err(|_| {
-            Shut::Damaged("its secret is of a sort that this version does not know; use a newer one")
+            Shut::Unknown("its secret is of a sort that this version does not know; use a newer one")
         })?;
         Ok(secret)
     }
 
     /// Returns the error for a request for this one credential.
     pub(super) fn error(&self, shut: Shut, record: String) -> VaultError {
-        match shut {
-            Shut::OtherKey(sealed_with) => wrong_key(sealed_with, self.key_id()),
-            Shut::Barred(barred) => VaultError::Damaged(barred.damage(record)),
-            Shut::Damaged(reason) => VaultError::Damaged(Damage::new(record, reason)),
+        match shut.damage(record) {
+            Ok(damage) => VaultError::Damaged(damage),
+            Err(sealed_with) => wrong_key(sealed_with, self.key_id()),
         }
     }
 
     /// Returns the damage to report beside other credentials that do open.
     pub(super) fn damage(&self, shut: Shut, record: String) -> Damage {
-        match shut {
-            Shut::OtherKey(sealed_with) => Damage::new(record, other_key(sealed_with, self.key_id())),
-            Shut::Barred(barred) => barred.damage(record),
-            Shut::Damaged(reason) => Damage::new(record, reason),
-        }
+        let other_key = |sealed_with| Damage::new(record.clone(), other_key(sealed_with, self.key_id()));
+        shut.damage(record.clone()).unwrap_or_else(other_key)
     }
 }
 
@@ -206,10 +217,9 @@ impl Opener {
 pub(crate) const OTHER_FORMAT: &str =
     "it is sealed in a format that this version does not know; use a newer one";
 
-const DOES_NOT_OPEN: Shut = Shut::Damaged(
-    "the secret does not open: it or the metadata beside it was changed or moved here; restore the \
-     record from a backup, or remove the credential and sign in again",
-);
+/// The reason of [`Shut::Changed`].
+const CHANGED: &str = "the secret does not open: it or the metadata beside it was changed or moved here; restore the \
+                       record from a backup, or remove the credential and sign in again";
 
 /// Returns the error for a vault that was sealed with another key as a whole.
 pub(crate) fn wrong_key(sealed_with: KeyId, given: KeyId) -> VaultError {

@@ -78,6 +78,46 @@ async fn a_record_of_another_key_is_found() {
 }
 
 #[tokio::test]
+async fn a_finding_about_a_record_names_its_account_and_whether_removing_that_is_a_way_out() {
+    type Damage = fn(&Place);
+    // Whether it may be removed, and whether a list finds it, which opens no secret.
+    let cases: [(Damage, bool, bool); 5] = [
+        (|place| put(&place.record(1), "{"), true, true),
+        (|place| place.edit(&place.record(1), |json| json["metadata"]["label"] = json!("")), true, true),
+        (
+            |place| place.edit(&place.record(1), |json| json["metadata"]["kind"] = json!("oauth")),
+            true,
+            false,
+        ),
+        (|place| place.edit(&place.record(1), |json| json["version"] = json!(99)), false, true),
+        (
+            |place| place.edit(&place.record(1), |json| json["secret"]["version"] = json!(99)),
+            false,
+            false,
+        ),
+    ];
+    for (damage, may_be_removed, is_listed) in cases {
+        let place = new().await;
+        damage(&place);
+        let report = place.check().run().await.unwrap();
+        let [finding] = &report.findings[..] else { panic!("{:#?}", report.findings) };
+        assert_eq!((finding.id, finding.may_be_removed), (Some(id(1)), may_be_removed), "{finding}");
+        let damaged = place.open().await.list().await.unwrap().damaged;
+        assert_eq!(damaged.len(), usize::from(is_listed), "{damaged:?}");
+        assert!(damaged.iter().all(|damage| damage.may_be_removed == may_be_removed), "{damaged:?}");
+    }
+    let (place, key) = (new().await, VaultKey::generate());
+    let other = TempDir::new().unwrap();
+    FileVault::open(other.path().join("v"), &key).await.unwrap().put(account(4)).await.unwrap();
+    let name = format!("records/{}.json", id(4));
+    fs::copy(other.path().join("v").join(&name), place.file(&name)).unwrap();
+    let report = place.check().run().await.unwrap();
+    let finding = report.findings.iter().find(|finding| finding.kind == Kind::OtherKey).unwrap();
+    assert_eq!((finding.id, finding.sealed_with), (Some(id(4)), Some(key.id())));
+    assert!(finding.may_be_removed, "{finding}");
+}
+
+#[tokio::test]
 async fn a_log_that_cannot_be_read_is_found() {
     finds("a line is damaged", async |place| {
         let mut bytes = fs::read(place.log()).unwrap();

@@ -31,13 +31,12 @@ pub(crate) fn damage_way_out(damage: &Damage) -> Option<String> {
         });
     }
     let (_, way_out) = damage.reason.split_once("; ")?;
-    Some(with_removal(way_out, id))
+    Some(with_removal(way_out, id.filter(|_| damage.may_be_removed)))
 }
 
-/// Adds the command that removes this record to what to do about it, if that says to remove it.
-pub(crate) fn with_removal(way_out: &str, id: Option<CredentialId>) -> String {
-    let is_removal = ["remove it", "remove the credential"].iter().any(|words| way_out.contains(words));
-    match id.filter(|_| is_removal) {
+/// Adds the command that removes a credential to what to do about its record, if removing it is a part of that.
+pub(crate) fn with_removal(way_out: &str, removed: Option<CredentialId>) -> String {
+    match removed {
         Some(id) => format!("{way_out}: credentials logout {id} --yes"),
         None => way_out.to_owned(),
     }
@@ -52,22 +51,23 @@ pub(crate) fn id_of(record: &str) -> Option<CredentialId> {
 
 #[cfg(test)]
 mod tests {
-    use super::{id_of, with_removal};
+    use tower_credentials::vault::Damage;
+
+    use super::{damage_way_out, id_of};
 
     #[test]
     fn only_a_record_that_may_be_removed_has_the_command_that_removes_it() {
         let id = "1fc619e19b88ca6005d749e587fcc8e6";
-        let of_record = id_of(&format!("/vault/records/{id}.json"));
-        assert_eq!(of_record.map(|id| id.to_string()).as_deref(), Some(id));
+        let record = format!("/vault/records/{id}.json");
+        assert_eq!(id_of(&record).map(|id| id.to_string()).as_deref(), Some(id));
         assert_eq!(id_of(&format!("/vault/leases/{id}.begun")), None);
         assert_eq!(id_of("/vault/pools/openai+default.log"), None);
-        let removal = "restore it from a backup, or remove it and sign in again";
-        assert_eq!(
-            with_removal(removal, of_record),
-            format!("{removal}: credentials logout {id} --yes")
-        );
-        for other in ["use a newer one", "make it yours to read and write (see its owner and mode)"] {
-            assert_eq!(with_removal(other, of_record), other);
+        // Whatever the words are.
+        for words in ["throw it away", "use a newer one; never remove it"] {
+            let damage = Damage::new(&record, format!("it is empty; {words}"));
+            assert_eq!(damage_way_out(&damage).as_deref(), Some(words));
+            let way_out = damage_way_out(&damage.may_be_removed()).unwrap();
+            assert_eq!(way_out, format!("{words}: credentials logout {id} --yes"));
         }
     }
 }

@@ -5,7 +5,9 @@ use std::path::Path;
 
 use serde::Serialize;
 
+use crate::credential::CredentialId;
 use crate::vault::file::damage::as_damage;
+use crate::vault::key::KeyId;
 pub use crate::vault::severity::Severity;
 use crate::vault::{Damage, VaultError};
 
@@ -82,11 +84,20 @@ pub struct Finding {
     pub severity: Severity,
     /// The file or directory.
     pub path: String,
+    /// The credential, if it is about the record of one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id: Option<CredentialId>,
+    /// The key that has sealed the record, if that is another one than those that were given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sealed_with: Option<KeyId>,
     /// What is wrong.
     pub what: String,
     /// How to mend it, if somebody has to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub way_out: Option<String>,
+    /// Whether a way out is to remove the credential, and to sign in again.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub may_be_removed: bool,
     /// Whether [`Check::fix`](super::Check::fix) mends it.
     pub can_fix: bool,
     /// Whether it was mended.
@@ -101,7 +112,30 @@ impl Finding {
         what: impl Into<String>,
     ) -> Self {
         let (path, what) = (path.display().to_string(), what.into());
-        Self { kind, severity, path, what, way_out: None, can_fix: false, is_fixed: false }
+        Self {
+            kind,
+            severity,
+            path,
+            id: None,
+            sealed_with: None,
+            what,
+            way_out: None,
+            may_be_removed: false,
+            can_fix: false,
+            is_fixed: false,
+        }
+    }
+
+    /// Says that it is about the record of this credential.
+    pub(super) fn of(mut self, id: CredentialId) -> Self {
+        self.id = Some(id);
+        self
+    }
+
+    /// Says that a way out is to remove the credential.
+    pub(super) fn may_be_removed(mut self) -> Self {
+        self.may_be_removed = true;
+        self
     }
 
     pub(super) fn way_out(mut self, way_out: impl Into<String>) -> Self {
@@ -111,12 +145,13 @@ impl Finding {
 
     /// Returns the finding for a file that can't be read.
     pub(super) fn damage(kind: FindingKind, path: &Path, error: VaultError) -> Self {
-        let Damage { reason, .. } = as_damage(path, error);
+        let Damage { reason, id, may_be_removed, .. } = as_damage(path, error);
         // A reason has the problem first, then the way out.
-        match reason.split_once("; ") {
+        let finding = match reason.split_once("; ") {
             Some((what, way_out)) => Self::new(kind, Severity::Error, path, what).way_out(way_out),
             None => Self::new(kind, Severity::Error, path, reason),
-        }
+        };
+        Self { id, may_be_removed, ..finding }
     }
 }
 

@@ -7,7 +7,6 @@ use super::{Checker, Finding, FindingKind, SealedWith, Severity};
 use crate::credential::{CredentialId, Metadata, PoolKey, Record};
 use crate::secret::leaving_no_copy;
 use crate::vault::VaultError;
-use crate::vault::disk;
 use crate::vault::file::identity::{BOUND, Vouched};
 use crate::vault::file::keys::{MAX_SEALS, WARN_SEALS};
 use crate::vault::file::marker::Marker;
@@ -140,25 +139,7 @@ impl Checker<'_> {
                         *needed.entry(sealed_with).or_default() += 1;
                     }
                 }
-                Some(Err(Shut::Damaged(reason))) => {
-                    self.damaged(FindingKind::Record, &path, disk::damaged(&path, reason));
-                }
-                Some(Err(Shut::Barred(barred))) => {
-                    let kind = match barred {
-                        Barred::Retired(_) | Barred::Older(_) => FindingKind::Restored,
-                        Barred::Revoked(_) => FindingKind::RevokedKey,
-                        Barred::OtherVault(_) => FindingKind::OtherVault,
-                    };
-                    self.damaged(kind, &path, disk::damaged(&path, barred.to_string()));
-                }
-                Some(Err(Shut::OtherKey(sealed_with))) => {
-                    let what = format!("sealed with the key {sealed_with}, which was not given");
-                    let finding = Finding::new(FindingKind::OtherKey, Severity::Error, &path, what);
-                    self.found(finding.way_out(format!(
-                        "give the key {sealed_with}, restore the record from a backup, or remove it and sign in \
-                         again"
-                    )));
-                }
+                Some(Err(shut)) => self.shut(shut, &path, &metadata),
                 None => {}
             }
             members.entry(metadata.pool.clone()).or_default().insert(metadata.id, metadata);
@@ -190,6 +171,32 @@ impl Checker<'_> {
         members
     }
 
+    /// Reports a record that does not open.
+    fn shut(&mut self, shut: Shut, path: &Path, metadata: &Metadata) {
+        let kind = match &shut {
+            Shut::OtherKey(_) => FindingKind::OtherKey,
+            Shut::Barred(Barred::Retired(_) | Barred::Older(_)) => FindingKind::Restored,
+            Shut::Barred(Barred::Revoked(_)) => FindingKind::RevokedKey,
+            Shut::Barred(Barred::OtherVault(_)) => FindingKind::OtherVault,
+            Shut::Changed | Shut::Unknown(_) => FindingKind::Record,
+        };
+        match shut.damage(path.display().to_string()) {
+            Ok(damage) => {
+                let damage = damage.of(metadata.id, Some(metadata.kind));
+                self.damaged(kind, path, VaultError::Damaged(damage));
+            }
+            Err(sealed_with) => {
+                let what = format!("sealed with the key {sealed_with}, which was not given");
+                let way_out = format!(
+                    "give the key {sealed_with}, restore the record from a backup, or remove it and sign in again"
+                );
+                let finding = Finding::new(kind, Severity::Error, path, what).way_out(way_out);
+                let finding = finding.of(metadata.id).may_be_removed();
+                self.found(Finding { sealed_with: Some(sealed_with), ..finding });
+            }
+        }
+    }
+
     fn unbound(&mut self, path: &Path, metadata: &Metadata) {
         let names: Vec<_> = metadata.attributes.keys().map(String::as_str).collect();
         let what = format!(
@@ -199,7 +206,8 @@ impl Checker<'_> {
             names.join(", ")
         );
         let finding = Finding::new(FindingKind::UnboundAttributes, Severity::Note, path, what);
-        self.found(finding.way_out("look at them, then reseal the vault with them or without"));
+        let finding = finding.way_out("look at them, then reseal the vault with them or without");
+        self.found(finding.of(metadata.id));
     }
 
     fn unread_response(&mut self, path: &Path, metadata: &Metadata) {
@@ -208,7 +216,8 @@ impl Checker<'_> {
             metadata.label, metadata.pool
         );
         let finding = Finding::new(FindingKind::UnreadResponse, Severity::Note, path, what);
-        self.found(finding.way_out("see what is in it: the tokens in it are nowhere else"));
+        let finding = finding.way_out("see what is in it: the tokens in it are nowhere else");
+        self.found(finding.of(metadata.id));
     }
 
     fn sealed(&mut self, key: KeyId, metadata: &Metadata) {

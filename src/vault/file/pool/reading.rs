@@ -12,7 +12,7 @@ use crate::credential::PoolKey;
 use crate::standing::Standings;
 use crate::vault::disk::{self, FileId, ops};
 use crate::vault::file::log::{self, Entry, FORMAT, Line, Lines, Snapshot};
-use crate::vault::file::record::{Versioned, read_json};
+use crate::vault::file::record::{Versioned, WayOut, read_json};
 use crate::vault::recent::RecentChanges;
 use crate::vault::{Damage, Revision, VaultError};
 
@@ -69,7 +69,7 @@ impl Pool {
         let mut state = State { sequence: first_sequence(), ..State::default() };
         let path = self.old_path();
         let way_out = format!("remove it: {STANDINGS} then begin again");
-        let trouble = match read_json::<Old>(&path, &way_out) {
+        let trouble = match read_json::<Old>(&path, WayOut::Of(&way_out)) {
             Ok(Some(old)) if old.pool == self.key => {
                 state.members = old.standings.order.iter().map(|id| (*id, Member::default())).collect();
                 state.standings = old.standings;
@@ -104,7 +104,8 @@ impl Pool {
         self.read_file()?;
         let goes_on = self.log.as_ref().is_some_and(|log| log.begins_at == Some(revision));
         // If more has changed since then than is kept, the changes before are of no use.
-        if goes_on && self.recent.oldest().map_or(self.revision() == revision, |first| first == revision) {
+        if goes_on && self.recent.oldest().map_or(self.revision() == revision, |first| first == revision)
+        {
             recent.append(std::mem::take(&mut self.recent));
             self.recent = recent;
         }

@@ -6,7 +6,6 @@ use std::collections::HashSet;
 use super::{Store, name_kinds, warn_of};
 use crate::credential::{CredentialId, PoolKey, Record};
 use crate::printable::Shown;
-use crate::vault::disk;
 use crate::vault::file::busy::Stopped;
 use crate::vault::file::log::Entry;
 use crate::vault::file::pool::Pool;
@@ -102,7 +101,8 @@ impl Store {
             "it does not open as a record of the pool {key}, which has it, since it says that it is of {other}: it was \
              changed; restore the record from a backup, or remove the credential and sign in again"
         );
-        Err(disk::damaged(&self.records.path(id), reason))
+        let damage = Damage::new(self.records.path(id).display().to_string(), reason);
+        Err(VaultError::Damaged(damage.may_be_removed()))
     }
 
     /// Checks that there is a record, and that it is not another pool's. A damaged one may be this pool's. A record that
@@ -154,7 +154,8 @@ impl Store {
                          from a backup, or remove the credential and sign in again",
                         metadata.pool
                     );
-                    damaged.push(Damage::new(record, reason).of(*id, Some(metadata.kind)));
+                    let damage = Damage::new(record, reason).may_be_removed();
+                    damaged.push(damage.of(*id, Some(metadata.kind)));
                 }
                 Ok(_) => {}
                 Err(error) => damaged.push(record::damage(&path, *id, error)),

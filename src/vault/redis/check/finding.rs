@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 
+use crate::credential::CredentialId;
 pub use crate::vault::severity::Severity;
 
 /// The kind of a finding. Serialized in snake case.
@@ -57,6 +58,9 @@ pub struct Finding {
     pub severity: Severity,
     /// The key in the engine.
     pub key: String,
+    /// The credential, if it is about the record of one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id: Option<CredentialId>,
     /// What is wrong.
     pub what: String,
     /// How to mend it, if somebody has to.
@@ -76,7 +80,13 @@ impl Finding {
         what: impl Into<String>,
     ) -> Self {
         let (key, what) = (key.into(), what.into());
-        Self { kind, severity, key, what, way_out: None, can_fix: false, is_fixed: false }
+        Self { kind, severity, key, id: None, what, way_out: None, can_fix: false, is_fixed: false }
+    }
+
+    /// Says that it is about the record of this credential.
+    pub(super) fn of(mut self, id: CredentialId) -> Self {
+        self.id = Some(id);
+        self
     }
 
     pub(super) fn way_out(mut self, way_out: impl Into<String>) -> Self {

@@ -111,15 +111,18 @@ fn records(
             Ok((_, record)) => {
                 let is_here = Keys::new(prefix_of(keys), &record.metadata.pool).slot() == keys.slot();
                 if !is_here {
-                    report.found(wrong(format!("{id} is of another pool, {}", record.metadata.pool)));
+                    let what = format!("{id} is of another pool, {}", record.metadata.pool);
+                    report.found(wrong(what).of(id));
                 } else if pool.is_none() {
                     pool = Some(record.metadata.pool.clone());
                 }
                 labels.insert(name.clone(), record.metadata.label.to_string());
             }
-            Err(_) => report.found(wrong(format!(
-                "the record of {id} can't be read; a newer version may have written it"
-            ))),
+            Err(_) => {
+                let what =
+                    format!("the record of {id} can't be read; a newer version may have written it");
+                report.found(wrong(what).of(id));
+            }
         }
     }
     (labels, pool)

@@ -163,13 +163,12 @@ fn way_out(finding: &Finding, report: &Report, keys: &KeyPlace) -> Option<String
         former.any(|sealed| keys.kept_file(sealed.key).is_some())
     };
     let is_wrong_key = has(FindingKind::WrongKey);
-    let names_own_key = || report.key.is_some_and(|key| finding.what.contains(&key.to_string()));
+    let names_own_key = || report.key.is_some() && finding.sealed_with == report.key;
     let words = finding.way_out.as_deref().map(output::plain);
     let command = match finding.kind {
         _ if finding.is_fixed => return None,
         FindingKind::UnreadResponse => {
-            let id = Path::new(&finding.path).file_stem()?.to_string_lossy().into_owned();
-            return Some(format!("credentials show {} --unread-response", output::plain(&id)));
+            return Some(format!("credentials show {} --unread-response", finding.id?));
         }
         _ if finding.can_fix => "credentials vault check --fix",
         FindingKind::OlderFormat => "credentials vault check --fix",
@@ -191,7 +190,10 @@ fn way_out(finding: &Finding, report: &Report, keys: &KeyPlace) -> Option<String
                 kept.map_or("credentials vault import --file FILE".to_owned(), |file| import_of(&file)),
             );
         }
-        _ => return words.map(|words| account::with_removal(&words, account::id_of(&finding.path))),
+        _ => {
+            let removed = finding.id.filter(|_| finding.may_be_removed);
+            return words.map(|words| account::with_removal(&words, removed));
+        }
     };
     Some(command.to_owned())
 }

@@ -1,7 +1,6 @@
 //! `vault check` of a vault in an engine: its accounts, all its keys, and the engine's settings.
 
 use serde::Serialize;
-use tower_credentials::CredentialId;
 use tower_credentials::vault::redis::RedisBackend;
 use tower_credentials::vault::redis::check::{self, Finding, FindingKind, Severity};
 use tower_credentials::vault::{Damage, Vault, VaultError, VaultExt};
@@ -154,7 +153,8 @@ async fn look(
     // A record that can't be read is named once, with the command that removes it.
     let is_damaged = |finding: &&Finding| {
         finding.kind == FindingKind::Record
-            && damaged.iter().filter_map(id_of).any(|id| finding.what.contains(&id.to_string()))
+            && finding.id.is_some()
+            && damaged.iter().any(|damage| damage.id == finding.id)
     };
     let others = in_keys.findings.iter().filter(|finding| !is_damaged(finding));
     report.findings.extend(others.map(Found::in_keys));
@@ -170,10 +170,6 @@ fn unread(what: String, error: VaultError) -> Result<Found, Failure> {
         true => Err(failure),
         false => Ok(Found::new(Severity::Error, what, output::plain(failure.message()), None)),
     }
-}
-
-fn id_of(damage: &Damage) -> Option<CredentialId> {
-    damage.id.or_else(|| account::id_of(&damage.record))
 }
 
 fn of_damage(damage: &Damage) -> Found {
