@@ -240,7 +240,7 @@ impl PoolState {
         if self.move_by(index, &change) || regroups {
             self.reindex_all(config, now);
         } else {
-            self.of_quota(index).for_each(|slot| self.reindex(slot, config, now));
+            self.reindex_each(self.of_quota(index), config, now);
         }
         if !matches!(change, Change::CooledDown { .. }) {
             self.wake();

@@ -68,7 +68,7 @@ impl PoolState {
         }
         if had_oauth == self.has_oauth {
             let of_quota: HashSet<_> = touched.iter().flat_map(|slot| self.of_quota(*slot)).collect();
-            of_quota.into_iter().for_each(|slot| self.reindex(slot, config, now));
+            self.reindex_each(of_quota.iter().copied(), config, now);
         } else {
             self.reindex_all(config, now);
         }

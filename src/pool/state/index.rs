@@ -28,6 +28,22 @@ impl PoolState {
         if self.slots[index].cooldowns().next().is_some() {
             self.begin_trial(index, now);
         }
+        self.set_position(index, config, now);
+    }
+
+    /// Moves credentials to where they now belong, with each also those that share its quota. Nothing is done once for each
+    /// account and each other one of its quota, which may have thousands.
+    pub(super) fn reindex_each(
+        &mut self,
+        slots: impl Iterator<Item = SlotIndex> + Clone,
+        config: &Config,
+        now: Timestamp,
+    ) {
+        slots.clone().for_each(|slot| self.begin_own_trial(slot, now));
+        slots.for_each(|slot| self.set_position(slot, config, now));
+    }
+
+    fn set_position(&mut self, index: SlotIndex, config: &Config, now: Timestamp) {
         let ranked = self.ranked(index, self.slots[index].is_tried(now), config, now);
         if config.policy.reads_allowance() {
             self.resets.set(index, self.slots[index].next_reset(now));
@@ -77,7 +93,7 @@ impl PoolState {
     }
 
     pub(super) fn reindex_all(&mut self, config: &Config, now: Timestamp) {
-        (0..self.slots.len()).for_each(|slot| self.reindex(slot, config, now));
+        self.reindex_each(0..self.slots.len(), config, now);
     }
 
     /// Returns a credential's pass. One that was away does not catch up on the picks it has missed. One that has been ready

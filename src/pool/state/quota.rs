@@ -38,6 +38,7 @@ impl SharedQuota {
 }
 
 /// The accounts that share a quota, or the one that shares none. It does not borrow the state.
+#[derive(Clone)]
 enum Members {
     One(Option<SlotIndex>),
     All { quota: Arc<SharedQuota>, next: usize },
@@ -86,7 +87,7 @@ impl Slot {
 
 impl PoolState {
     /// Returns the accounts that share the quota of this one, with itself.
-    pub(super) fn of_quota(&self, index: SlotIndex) -> impl Iterator<Item = SlotIndex> + use<> {
+    pub(super) fn of_quota(&self, index: SlotIndex) -> impl Iterator<Item = SlotIndex> + Clone + use<> {
         match self.slots[index].quota.clone() {
             None => Members::One(Some(index)),
             Some(quota) => Members::All { quota, next: 0 },

@@ -42,16 +42,19 @@ impl PoolState {
         if self.slots[index].trial.is_some() {
             return;
         }
-        for index in self.of_quota(index) {
-            let slot = &mut self.slots[index];
-            if slot.trial.is_none()
-                && let Some(ended) = slot.untried(now)
-            {
-                slot.tried = ended.until;
-                slot.trial = Some(Trial { until: None });
-                slot.update_watch();
-                self.trials += 1;
-            }
+        self.of_quota(index).for_each(|index| self.begin_own_trial(index, now));
+    }
+
+    /// Begins a credential's trial if a long cooldown has ended, and no other's.
+    pub(super) fn begin_own_trial(&mut self, index: SlotIndex, now: Timestamp) {
+        let slot = &mut self.slots[index];
+        if slot.trial.is_none()
+            && let Some(ended) = slot.untried(now)
+        {
+            slot.tried = ended.until;
+            slot.trial = Some(Trial { until: None });
+            slot.update_watch();
+            self.trials += 1;
         }
     }
 
