@@ -12,7 +12,7 @@ use super::pick_index::SlotIndex;
 use super::samples::Samples;
 use crate::clock::Timestamp;
 use crate::counters::Stats;
-use crate::credential::{Credential, Metadata, Secret};
+use crate::credential::{Credential, Metadata, Record, Secret};
 use crate::provider::{CredentialHeaders, Endpoint, Provider, UnusableSecret};
 
 /// One credential at one generation, with the headers that apply it. Built once and shared by every request that uses
@@ -101,7 +101,7 @@ impl Penalty {
 impl Lease {
     pub(crate) fn new(
         slot: SlotIndex,
-        credential: &Credential,
+        credential: Credential,
         provider: &dyn Provider,
         penalty: Penalty,
         mints: Mints,
@@ -112,7 +112,7 @@ impl Lease {
     /// Creates the lease of another generation of this credential.
     pub(super) fn succeeded_by(
         &self,
-        credential: &Credential,
+        credential: Credential,
         provider: &dyn Provider,
     ) -> Result<Self, UnusableSecret> {
         let Inner { slot, mints, penalty, shared, .. } = &*self.0;
@@ -121,30 +121,23 @@ impl Lease {
 
     fn of(
         slot: SlotIndex,
-        credential: &Credential,
+        credential: Credential,
         provider: &dyn Provider,
         (penalty, mints, shared): (Penalty, Mints, Arc<Shared>),
     ) -> Result<Self, UnusableSecret> {
         // A sign-in without a token has nothing for a header. It is renewed before it is sent.
         let is_blank = credential.secret.is_blank();
         let is_missing = is_blank && Mode::is_oauth(credential.secret.kind());
-        let mut headers = if is_missing { Vec::new() } else { provider.headers(credential)? };
+        let mut headers = if is_missing { Vec::new() } else { provider.headers(&credential)? };
         for (_, value) in &mut headers {
             if credential.secret.is_in(value.as_bytes()) {
                 value.set_sensitive(true);
             }
         }
-        let inner = Inner {
-            slot,
-            metadata: credential.metadata.clone(),
-            headers,
-            endpoint: provider.endpoint(credential),
-            secret: credential.secret.clone(),
-            is_blank,
-            mints,
-            penalty,
-            shared,
-        };
+        let endpoint = provider.endpoint(&credential);
+        let Record { metadata, secret } = credential;
+        let inner =
+            Inner { slot, metadata, headers, endpoint, secret, is_blank, mints, penalty, shared };
         Ok(Self(Arc::new(inner)))
     }
 

@@ -38,7 +38,7 @@ impl PoolState {
     ) -> bool {
         let Changes { revision, credentials, removed, standings, order, .. } = changes;
         let members_change = !credentials.is_empty() || !removed.is_empty();
-        let Some(mut touched) = self.apply_credentials(&credentials, provider, now) else {
+        let Some(mut touched) = self.apply_credentials(credentials, provider, now) else {
             return false;
         };
         for id in removed {
@@ -81,7 +81,7 @@ impl PoolState {
     /// Adds or renews these credentials. Returns their slots; `None` if one has a secret that no request can carry.
     fn apply_credentials(
         &mut self,
-        credentials: &[Credential],
+        credentials: Vec<Credential>,
         provider: &dyn Provider,
         now: Timestamp,
     ) -> Option<HashSet<SlotIndex>> {

@@ -31,7 +31,7 @@ impl PoolState {
         let StoredPool { credentials, mut standings, revision, mut damaged } = stored;
         standings.complete();
         let known = self.slots.len();
-        let (mut order, unusable) = self.upsert_all(&credentials, provider, &mut damaged, now);
+        let (mut order, unusable) = self.upsert_all(credentials, provider, &mut damaged, now);
         self.keep_unread(&mut damaged, &standings.order, &mut order);
         let mut is_news = self.slots.len() > known;
         is_news |= self.merge_standings(&order, &mut standings, now);
@@ -59,20 +59,25 @@ impl PoolState {
     /// request can carry, by label. Those are added to the damage, too.
     fn upsert_all(
         &mut self,
-        credentials: &[Credential],
+        credentials: Vec<Credential>,
         provider: &dyn Provider,
         damaged: &mut Vec<Damage>,
         now: Timestamp,
     ) -> (Vec<SlotIndex>, HashMap<Arc<str>, CredentialId>) {
         let (mut order, mut unusable) = (Vec::with_capacity(credentials.len()), HashMap::new());
+        // Growing step by step takes longer than filling it, if there are thousands.
+        let new = credentials.len().saturating_sub(self.slots.len());
+        self.slots.reserve(new);
+        self.by_id.reserve(new);
         for credential in credentials {
-            let Metadata { id, label, kind, .. } = &credential.metadata;
+            let Metadata { id, kind, .. } = credential.metadata;
+            let label = credential.metadata.label.clone();
             match self.upsert(credential, provider, false, now) {
                 Ok(slot) => order.push(slot),
                 Err(error) => {
                     let record = format!("credential {label:?} ({id})");
-                    damaged.push(Damage::new(record, error.to_string()).of(*id, Some(*kind)));
-                    unusable.insert(label.clone(), *id);
+                    damaged.push(Damage::new(record, error.to_string()).of(id, Some(kind)));
+                    unusable.insert(label, id);
                 }
             }
         }
@@ -211,7 +216,7 @@ impl PoolState {
     /// Adds a credential, or replaces its secret unless a newer one is known.
     pub(super) fn upsert(
         &mut self,
-        credential: &Credential,
+        credential: Credential,
         provider: &dyn Provider,
         in_older_vault: bool,
         now: Timestamp,
@@ -250,7 +255,7 @@ impl PoolState {
         config: &Config,
         now: Timestamp,
     ) -> Result<Lease, UnusableSecret> {
-        let slot = self.upsert(credential, provider, in_older_vault, now)?;
+        let slot = self.upsert(credential.clone(), provider, in_older_vault, now)?;
         let generation = self.slots[slot].lease.credential().generation;
         let had_quota = self.slots[slot].standing.stated_quota.is_some();
         self.slots[slot].standing.forget_before(generation);

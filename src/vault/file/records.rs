@@ -1,6 +1,6 @@
 //! The records' files: which there are, which pool each belongs to, and how to read them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -115,10 +115,20 @@ impl Records {
 
     fn read_some(&self, ids: &[CredentialId]) -> (Vec<Record<Sealed>>, Vec<Damage>) {
         let (mut records, mut damaged) = (Vec::with_capacity(ids.len()), Vec::new());
+        let mut pools: HashSet<PoolKey> = HashSet::new();
         for id in ids {
             let path = self.path(*id);
             match record::read(&path, *id) {
-                Ok(record) => records.extend(record),
+                Ok(record) => {
+                    records.extend(record.map(|Record { mut metadata, secret }| {
+                        // All records of a pool have one copy of its names.
+                        match pools.get(&metadata.pool) {
+                            Some(known) => metadata.pool = known.clone(),
+                            None => _ = pools.insert(metadata.pool.clone()),
+                        }
+                        Record { metadata, secret }
+                    }));
+                }
                 Err(error) => damaged.push(record::damage(&path, *id, error)),
             }
         }
