@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Change, Outcome, Standing};
+use super::{Change, Outcome, QuotaName, Standing};
 use crate::clock::Timestamp;
 use crate::credential::CredentialId;
 
@@ -58,9 +58,12 @@ impl Standings {
     /// Returns the other credentials that [share a quota](Standing::shared_quota) with this one.
     pub fn sharing(&self, id: CredentialId) -> impl Iterator<Item = CredentialId> {
         let quota = self.credentials.get(&id).and_then(Standing::shared_quota);
-        let shares = move |standing: &Standing| quota.is_some() && standing.shared_quota() == quota;
-        let others = self.credentials.iter().filter(move |(other, one)| **other != id && shares(one));
-        others.map(|(id, _)| *id)
+        // Without a quota, nobody is looked at: there may be thousands, and each outcome asks.
+        quota.into_iter().flat_map(move |quota| {
+            let shares = move |standing: &Standing| standing.shared_quota() == Some(quota);
+            let others = self.credentials.iter();
+            others.filter(move |(other, one)| **other != id && shares(one)).map(|(id, _)| *id)
+        })
     }
 
     /// Returns a credential's standing as a pool sees it at this moment: with the limits that the other accounts of its
@@ -76,6 +79,27 @@ impl Standings {
             seen(other).limits().for_each(|limit| standing.add_limit(limit));
         }
         standing
+    }
+
+    /// Returns the same as [`standing`](Self::standing) for every credential in [`credentials`](Self::credentials), in one
+    /// pass: the time for them grows with their number, whatever quotas they share.
+    pub fn seen(&self, now: Timestamp) -> HashMap<CredentialId, Standing> {
+        let quota = |id: &CredentialId| self.credentials.get(id).and_then(Standing::shared_quota);
+        let mut seen = self.credentials.clone();
+        let mut shared: HashMap<&QuotaName, Standing> = HashMap::new();
+        for (id, standing) in &mut seen {
+            standing.forget_misdated(now);
+            if let Some(quota) = quota(id) {
+                let shared = shared.entry(quota).or_default();
+                standing.limits().for_each(|limit| shared.add_limit(limit));
+            }
+        }
+        for (id, standing) in &mut seen {
+            // Its own limits are among them, which adds nothing.
+            let shared = quota(id).and_then(|quota| shared.get(quota));
+            shared.into_iter().flat_map(Standing::limits).for_each(|limit| standing.add_limit(limit));
+        }
+        seen
     }
 
     /// Adds a credential at the back.

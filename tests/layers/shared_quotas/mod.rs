@@ -1,6 +1,7 @@
 //! Accounts that share a quota have one cooldown: a limit that one has met holds up all, and one success ends it for all.
 
 mod generated;
+mod seen;
 mod stated;
 
 use std::sync::Arc;
