@@ -2,12 +2,12 @@
 
 use std::collections::{HashMap, HashSet};
 
-use tower_credentials::vault::{Damage, Vault, VaultExt};
+use tower_credentials::vault::{Damage, Listing, Vault, VaultExt};
 use tower_credentials::{Credential, CredentialId, CredentialStatus, Pool, PoolKey};
 
 use super::left_out::Choice;
-use super::pools::pools;
-use super::quota::QuotaOf;
+use super::pools::{of_the_environment, pools};
+use super::quota::{QuotaOf, Quotas};
 use super::read_once::ReadOnce;
 use super::renewal::{LastRenewal, Unrenewable, last_renewals};
 use super::state::{Account, unread_response};
@@ -17,22 +17,22 @@ use crate::context::Context;
 use crate::failure::Failure;
 use crate::time::now;
 
-/// Loads the accounts of this provider or of all, in this namespace or in all, and what could not be read.
+/// Loads the listed accounts of this provider or of all, in this namespace or in all, and what could not be read.
 pub(crate) async fn load_selected(
     context: &Context,
     vault: &impl Vault,
+    listing: &Listing,
     provider: Option<&str>,
     namespace: Option<&str>,
 ) -> Result<(Vec<Account>, Vec<Damage>), Failure> {
-    let listing = vault.list().await?;
-    let pools = pools(context, &listing, provider, namespace);
+    let pools = pools(context, listing, provider, namespace);
     if let Some(provider) = provider.filter(|_| pools.is_empty()) {
         // A name without a provider or an account is a typing error.
         context.pool_key(provider, None)?;
     }
     // What can't be read may belong to any pool, even to one that is not listed.
     let (accounts, damaged) = load(context, vault, pools).await;
-    let mut damaged: Vec<_> = listing.damaged.into_iter().chain(damaged).collect();
+    let mut damaged: Vec<_> = listing.damaged.iter().cloned().chain(damaged).collect();
     damaged.sort_by(|one, other| one.record.cmp(&other.record));
     damaged.dedup_by(|one, other| is_same(one, other));
     Ok((accounts, damaged))
@@ -92,12 +92,13 @@ async fn load_one(
     let choice = Choice::of(context, &key, kinds, &stored.damaged);
     let left_out = |kind| choice.and_then(|choice| choice.leaves_out(kind));
     let mut damaged = stored.damaged.clone();
-    let members = || stored.credentials.iter().map(|record| &record.metadata);
+    let quotas = Quotas::of(&stored.standings, stored.credentials.iter().map(|record| &record.metadata));
+    // As the pool sees them.
+    let mut standings = stored.standings.seen(now);
     let stand = |record: &Credential| Account {
         tier: tiers.tier(&record.metadata),
-        quota: QuotaOf::of(record.metadata.id, &stored.standings, members()),
-        // As the pool sees it.
-        standing: stored.standings.standing(record.metadata.id, now),
+        quota: quotas.quota(record.metadata.id),
+        standing: standings.remove(&record.metadata.id).unwrap_or_default(),
         expires_at: record.secret.expires_at(),
         unrenewable: Unrenewable::of(context, &key, &record.secret),
         is_renewable: Unrenewable::is_renewable(context, &key, &record.secret),
@@ -110,7 +111,9 @@ async fn load_one(
     };
     let mut accounts: Vec<_> = by_tier.into_iter().map(stand).collect();
     let unusable = Unusable::default();
-    let pool = match context.picking_pool(&key, ReadOnce::new(vault.clone(), &key, Some(stored))) {
+    let read = ReadOnce::new(vault.clone());
+    read.keep(&key, stored);
+    let pool = match context.picking_pool(&key, read) {
         Ok(pool) => pool.on_event(unusable.observer()).open().await.map_err(Failure::from),
         Err(failure) => Err(failure),
     };
@@ -122,7 +125,11 @@ async fn load_one(
     for account in &mut accounts {
         account.is_active = active == Some(account.credential.id);
     }
-    let in_use = pool.as_ref().map(Pool::status).unwrap_or_default();
+    // Only the environment adds one.
+    let in_use = match of_the_environment(context, key.provider()) {
+        Some(_) => pool.as_ref().map(Pool::status).unwrap_or_default(),
+        None => Vec::new(),
+    };
     let of_the_environment = in_use.into_iter().filter(|status| !known.contains(&status.credential.id));
     accounts.extend(of_the_environment.map(|CredentialStatus { credential, standing, .. }| Account {
         tier: if has_tiers { standing.tier(credential.kind) } else { 0 },

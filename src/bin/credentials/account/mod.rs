@@ -27,10 +27,12 @@ pub(crate) use left_out::{
 };
 pub(crate) use load::{load, load_selected};
 pub(crate) use pools::{no_account, own_name, pools};
+#[cfg(feature = "tui")]
 pub(crate) use quota::QuotaOf;
+pub(crate) use quota::Quotas;
 pub(crate) use read_once::{ReadOnce, read_all};
 pub(crate) use renewal::{LastRenewal, Unrenewable, last_renewals};
-pub(crate) use select::{ambiguous, find, find_all, find_some, matching};
+pub(crate) use select::{ambiguous, find, find_all, find_listed, find_some, matching};
 pub(crate) use state::{Account, State, last_refusal, unread_response};
 pub(crate) use tiers::Tiers;
 pub(crate) use trouble::Trouble;

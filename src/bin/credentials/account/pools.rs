@@ -25,8 +25,9 @@ pub(crate) fn pools(
     namespace: Option<&str>,
 ) -> BTreeSet<PoolKey> {
     let provider = provider.map(|name| own_name(context, name));
-    let mut pools: BTreeSet<_> =
-        listing.credentials.iter().map(|credential| credential.pool.clone()).collect();
+    // The accounts of a pool follow one another.
+    let listed = listing.credentials.chunk_by(|one, other| one.pool == other.pool);
+    let mut pools: BTreeSet<_> = listed.map(|of_pool| of_pool[0].pool.clone()).collect();
     pools.extend(context.registry.names().filter_map(|name| of_the_environment(context, name)));
     pools.retain(|pool| {
         provider.as_deref().is_none_or(|provider| pool.provider() == provider)
@@ -54,7 +55,7 @@ pub(crate) async fn no_account(vault: &impl Vault, key: &PoolKey, failure: Failu
 }
 
 /// Returns the provider's pool, if the environment has a key for it.
-fn of_the_environment(context: &Context, provider: &str) -> Option<PoolKey> {
+pub(super) fn of_the_environment(context: &Context, provider: &str) -> Option<PoolKey> {
     let variable = context.registry.api_key_variable(provider).ok()??;
     std::env::var_os(variable).filter(|key| !key.is_empty())?;
     context.registry.pool_key(provider).ok()

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
 use pin_project_lite::pin_project;
@@ -16,47 +16,54 @@ use tower_credentials::{BoxError, PoolKey};
 
 use crate::context::AnyVault;
 
-/// A vault that responds to the first load of a pool, and to the first list, with what was read before. A pool that is opened
-/// with it is as it was then, and learns by its revision what has changed since.
+/// A vault that responds to the first load of a pool with what was read before. A pool that is opened with it is as it was
+/// then, and learns by its revision what has changed since.
 #[derive(Clone)]
 pub(crate) struct ReadOnce<V> {
     vault: V,
-    read: Arc<Mutex<Read>>,
+    read: Arc<Mutex<BTreeMap<PoolKey, StoredPool>>>,
 }
 
-#[derive(Default)]
-struct Read {
-    listing: Option<Listing>,
-    pools: BTreeMap<PoolKey, StoredPool>,
-}
-
-/// Reads the whole vault, for a command about all accounts.
-pub(crate) async fn read_all(vault: AnyVault) -> Result<ReadOnce<AnyVault>, VaultError> {
-    let read = match &vault {
-        Either::Left(vault) => match vault.files() {
-            Some(files) => {
-                let Loaded { listing, pools, .. } = files.load_all().await?;
-                Read { listing: Some(listing), pools }
-            }
-            None => Read { listing: Some(vault.list().await?), pools: BTreeMap::new() },
-        },
-        Either::Right(_) => Read::default(),
+/// Reads the whole vault, for a command about all accounts. Returns the vault, whose pools are not read again, and the
+/// accounts in it.
+pub(crate) async fn read_all(vault: AnyVault) -> Result<(ReadOnce<AnyVault>, Listing), VaultError> {
+    let files = match &vault {
+        Either::Left(vault) => vault.files(),
+        Either::Right(_) => None,
     };
-    Ok(ReadOnce { vault, read: Arc::new(Mutex::new(read)) })
+    let (listing, pools) = match files {
+        Some(files) => {
+            let Loaded { listing, pools, .. } = files.load_all().await?;
+            (listing, pools)
+        }
+        None => (vault.list().await?, BTreeMap::new()),
+    };
+    Ok((ReadOnce { vault, read: Arc::new(Mutex::new(pools)) }, listing))
 }
 
 impl<V> ReadOnce<V> {
-    /// Uses what was read of the pool; if nothing was, the vault is asked.
-    pub(crate) fn new(vault: V, key: &PoolKey, read: Option<StoredPool>) -> Self {
-        let pools = read.map(|stored| (key.clone(), stored)).into_iter().collect();
-        Self { vault, read: Arc::new(Mutex::new(Read { listing: None, pools })) }
+    /// Nothing was read yet.
+    pub(crate) fn new(vault: V) -> Self {
+        Self { vault, read: Arc::default() }
+    }
+
+    /// Responds to the next load of this pool with what was read of it.
+    pub(crate) fn keep(&self, key: &PoolKey, read: StoredPool) {
+        self.read().insert(key.clone(), read);
+    }
+
+    /// Forgets what was read and not asked for.
+    pub(crate) fn forget(&self) {
+        self.read().clear();
+    }
+
+    fn read(&self) -> MutexGuard<'_, BTreeMap<PoolKey, StoredPool>> {
+        self.read.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn take(&self, request: &VaultRequest) -> Option<VaultResponse> {
-        let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
         match request {
-            VaultRequest::Load(key) => read.pools.remove(key).map(VaultResponse::Pool),
-            VaultRequest::List => read.listing.take().map(VaultResponse::List),
+            VaultRequest::Load(key) => self.read().remove(key).map(VaultResponse::Pool),
             _ => None,
         }
     }

@@ -1,7 +1,7 @@
 //! Which account is meant.
 
 use tower_credentials::Metadata;
-use tower_credentials::vault::{Vault, VaultExt};
+use tower_credentials::vault::{Listing, Vault, VaultExt};
 
 use super::damage::warn_of_damage;
 use super::pools::{of_the_environment_alone, own_name};
@@ -36,7 +36,7 @@ pub(crate) async fn find_some(
     let namespace = which.namespace.namespace.as_deref();
     let mut meant: Vec<Metadata> = Vec::new();
     if which.accounts.is_empty() {
-        let mut all = known(vault, namespace).await?;
+        let mut all = known(vault.list().await?, namespace);
         if all.is_empty() {
             return Err(
                 Failure::not_found("there are no accounts").way_out("credentials login PROVIDER")
@@ -68,7 +68,17 @@ pub(crate) async fn find_all(
     text: &str,
     namespace: Option<&str>,
 ) -> Result<Vec<Metadata>, Failure> {
-    let known = known(vault, namespace).await?;
+    find_listed(context, vault.list().await?, text, namespace)
+}
+
+/// The same of accounts that were listed before.
+pub(crate) fn find_listed(
+    context: &Context,
+    listing: Listing,
+    text: &str,
+    namespace: Option<&str>,
+) -> Result<Vec<Metadata>, Failure> {
+    let known = known(listing, namespace);
     let found = matching(context, &known, text);
     if found.is_empty() {
         return Err(none_found(context, &known, text));
@@ -76,16 +86,15 @@ pub(crate) async fn find_all(
     Ok(found)
 }
 
-/// Lists all accounts, in this namespace or in all.
-async fn known(vault: &impl Vault, namespace: Option<&str>) -> Result<Vec<Metadata>, Failure> {
-    let listing = vault.list().await?;
+/// Returns all accounts, in this namespace or in all, and warns of those that can't be read.
+fn known(listing: Listing, namespace: Option<&str>) -> Vec<Metadata> {
     for damage in &listing.damaged {
         warn_of_damage(damage);
     }
     let mut known = listing.credentials;
     known
         .retain(|credential| namespace.is_none_or(|namespace| credential.pool.namespace() == namespace));
-    Ok(known)
+    known
 }
 
 /// Returns the accounts that the text names: by a whole id, else by a path, else by a provider, else by a label or the

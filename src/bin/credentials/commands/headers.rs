@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use clap::Args;
 use http::{HeaderMap, Uri};
 use serde::Serialize;
-use tower_credentials::vault::VaultExt;
+use tower_credentials::vault::{Damage, VaultExt};
 use tower_credentials::{Metadata, PoolKey};
 use zeroize::Zeroizing;
 
@@ -64,6 +64,16 @@ impl Captured {
     }
 }
 
+/// What a text names.
+struct Selected {
+    vault: ReadOnce<AnyVault>,
+    pool: PoolKey,
+    /// The account, if it names one.
+    account: Option<Metadata>,
+    /// The damage that was reported.
+    reported: Vec<Damage>,
+}
+
 impl NextRequest {
     /// Captures the request. `what` of it is secret, and so it is not written to a terminal.
     pub(crate) async fn capture(&self, context: &Context, what: &str) -> Result<Captured, Failure> {
@@ -72,35 +82,42 @@ impl NextRequest {
                 .way_out("pipe it to the program that needs it, or add --show"));
         }
         let vault = context.vault_or_empty().await?;
-        let (pool, account) = self.selected(context, &vault).await?;
+        let Selected { vault, pool, account, mut reported } = self.selected(context, vault).await?;
         let uri = self.uri(context, &pool)?;
         // A pool that does not open is reported below.
-        let stored = match account {
-            Some(_) => None,
-            None => vault.load_pool(pool.clone()).await.ok(),
-        };
-        if let Some(stored) = &stored {
-            account::tell_left_out_of_stored(context, &pool, stored);
+        if let Ok(stored) = vault.load_pool(pool.clone()).await {
+            match &account {
+                // That of the account itself is the failure.
+                Some(account) => {
+                    let of_account = |damage: &&Damage| damage.id == Some(account.id);
+                    reported.extend(stored.damaged.iter().filter(of_account).cloned());
+                }
+                None => account::tell_left_out_of_stored(context, &pool, &stored),
+            }
+            vault.keep(&pool, stored);
         }
-        let vault = ReadOnce::new(vault, &pool, stored);
-        let (uri, headers) = capture::capture(context, vault, &pool, account.as_ref(), &uri).await?;
+        let (uri, headers) =
+            capture::capture(context, vault, &pool, account.as_ref(), &uri, &reported).await?;
         Ok(Captured { pool, uri, headers })
     }
 
-    /// Returns the pool, and the account if one is named.
-    async fn selected(
-        &self,
-        context: &Context,
-        vault: &AnyVault,
-    ) -> Result<(PoolKey, Option<Metadata>), Failure> {
+    async fn selected(&self, context: &Context, vault: AnyVault) -> Result<Selected, Failure> {
         let namespace = self.namespace.namespace.as_deref();
         let unknown = match context.pool_key(&self.account, namespace) {
-            Ok(key) => return Ok((key, None)),
+            Ok(pool) => {
+                let vault = ReadOnce::new(vault);
+                return Ok(Selected { vault, pool, account: None, reported: Vec::new() });
+            }
             Err(unknown) => unknown,
         };
-        let found = account::find_all(context, vault, &self.account, namespace).await?;
+        let (vault, listing) = account::read_all(vault).await?;
+        let reported = listing.damaged.clone();
+        let found = account::find_listed(context, listing, &self.account, namespace)?;
         match found.as_slice() {
-            [one] => Ok((one.pool.clone(), Some(one.clone()))),
+            [one] => {
+                let (pool, account) = (one.pool.clone(), Some(one.clone()));
+                Ok(Selected { vault, pool, account, reported })
+            }
             // Those of a provider that the settings lack.
             [first, ..] if found.iter().all(|account| account.pool.provider() == self.account) => {
                 let unknown = unknown.because(format!("the vault has {} accounts of it", found.len()));

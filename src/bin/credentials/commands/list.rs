@@ -4,7 +4,7 @@ mod watch;
 
 use clap::Args;
 use tower_credentials::PoolKey;
-use tower_credentials::vault::{Vault, VaultExt};
+use tower_credentials::vault::Listing;
 
 use crate::account::{self, Account};
 use crate::context::Context;
@@ -53,9 +53,10 @@ impl List {
     }
 
     async fn show(self, context: &Context) -> Result<Exit, Failure> {
-        let vault = account::read_all(context.vault_or_empty().await?).await?;
+        let (vault, listing) = account::read_all(context.vault_or_empty().await?).await?;
         let (provider, namespace) = (self.provider.as_deref(), self.namespace.namespace.as_deref());
-        let (accounts, damaged) = account::load_selected(context, &vault, provider, namespace).await?;
+        let (accounts, damaged) =
+            account::load_selected(context, &vault, &listing, provider, namespace).await?;
         let is_whole = damaged.is_empty();
         let exit = if is_whole { Exit::Done } else { Exit::Vault };
         damaged.iter().for_each(account::warn_of_damage);
@@ -73,7 +74,7 @@ impl List {
                 (None, None) => String::new(),
             };
             let why = match context.has_vault() {
-                true => others(context, &vault).await?,
+                true => others(context, &listing),
                 false => format!(": there is no vault in {} yet", context.vault_name()),
             };
             let provider = self.provider.as_deref().map_or_else(|| "PROVIDER".to_owned(), quoted);
@@ -99,14 +100,14 @@ impl List {
 }
 
 /// Returns whose accounts there are, if there are none of those that were asked for.
-async fn others(context: &Context, vault: &impl Vault) -> Result<String, Failure> {
-    let pools = account::pools(context, &vault.list().await?, None, None);
+fn others(context: &Context, listing: &Listing) -> String {
+    let pools = account::pools(context, listing, None, None);
     let mut pools: Vec<_> = pools.iter().map(|pool| output::plain(&pool.to_string())).collect();
     pools.dedup();
-    Ok(match pools.is_empty() {
+    match pools.is_empty() {
         true => String::new(),
         false => format!("; there are accounts of {}", pools.join(", ")),
-    })
+    }
 }
 
 /// Says which command shows a response of a renewal that could not be read.
@@ -180,7 +181,7 @@ fn shown(accounts: &[Account]) -> String {
         "ID",
     ];
     let is_left_known = accounts.iter().any(|account| account.windows(now).next().is_some());
-    let is_quota_shared = accounts.iter().any(|account| !account.quota.with.is_empty());
+    let is_quota_shared = accounts.iter().any(|account| account.quota.with().next().is_some());
     let hidden: Vec<_> = [("LEFT", is_left_known), ("QUOTA", is_quota_shared)]
         .into_iter()
         .filter_map(|(column, is_known)| (!is_known).then_some(column))

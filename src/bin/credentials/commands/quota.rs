@@ -5,7 +5,7 @@ use tower_credentials::events::EventKind;
 use tower_credentials::standing::{self, Change, Outcome, QuotaName};
 use tower_credentials::vault::VaultExt;
 
-use crate::account::{self, QuotaOf};
+use crate::account::{self, Quotas};
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
 use crate::options::OneAccount;
@@ -67,8 +67,8 @@ impl Quota {
         vault.record(meant.pool.clone(), vec![Outcome { id: meant.id, change }]).await?;
         recorder::done(EventKind::QuotaSet { account: (&meant).into(), quota });
         let stored = vault.load_pool(meant.pool.clone()).await?;
-        let names = stored.credentials.iter().map(|record| &record.metadata);
-        let takes_from = QuotaOf::of(meant.id, &stored.standings, names);
+        let accounts = stored.credentials.iter().map(|record| &record.metadata);
+        let takes_from = Quotas::of(&stored.standings, accounts).quota(meant.id);
         output::say(format_args!("{} takes from {takes_from} now", account::name(&meant)));
         Ok(Exit::Done)
     }

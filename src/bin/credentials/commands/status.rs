@@ -4,7 +4,7 @@ mod report;
 mod troubles;
 
 use clap::Args;
-use tower_credentials::vault::{Damage, VaultExt};
+use tower_credentials::vault::Damage;
 use tower_credentials::{Metadata, PoolKey};
 
 use crate::account::{self, Account, Identity, Trouble};
@@ -48,11 +48,12 @@ impl Status {
             Some(engine) => Some(EngineReport::of(engine, context).await?),
             None => None,
         };
-        let vault = account::read_all(context.vault_or_empty().await?).await?;
+        let (vault, listing) = account::read_all(context.vault_or_empty().await?).await?;
         let (provider, namespace) = (self.provider.as_deref(), self.namespace.namespace.as_deref());
-        let (accounts, damaged) = account::load_selected(context, &vault, provider, namespace).await?;
+        let (accounts, damaged) =
+            account::load_selected(context, &vault, &listing, provider, namespace).await?;
         let now = now();
-        let stored = vault.list().await?.credentials;
+        let stored = listing.credentials;
         let whose = |damage: &Damage| {
             let id = damage.id.or_else(|| account::id_of(&damage.record))?;
             stored.iter().find(|account| account.id == id)

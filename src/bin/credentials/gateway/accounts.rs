@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tower_credentials::events::{Event, EventKind};
 use tower_credentials::provider::Endpoint;
-use tower_credentials::vault::VaultExt;
 use tower_credentials::{Pool, PoolKey};
 
 use super::route::{Forward, Route, Sending, UpstreamClient, route};
@@ -24,7 +23,7 @@ pub(crate) async fn routes(
     served: &ServeSettings,
     sending: Sending,
 ) -> Result<Vec<Route<impl Forward + use<>>>, Failure> {
-    let listing = vault.list().await?;
+    let (vault, listing) = account::read_all(vault.clone()).await?;
     let mut pools = BTreeSet::new();
     for provider in providers {
         let key = context.pool_key(provider, None)?;
@@ -78,6 +77,8 @@ pub(crate) async fn routes(
         };
         routes.extend(route(settings, &endpoint, pool, &context.registry, &client, sending));
     }
+    // The pools keep the vault, and no secret of another pool with it.
+    vault.forget();
     if routes.is_empty() {
         return Err(
             Failure::not_found("there are no accounts to serve").way_out("credentials login PROVIDER")

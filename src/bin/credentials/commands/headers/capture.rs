@@ -7,7 +7,7 @@ use http::request::Parts;
 use http::{HeaderMap, Request, Response, Uri};
 use tower::{Layer, ServiceExt, service_fn};
 use tower_credentials::standing::{Health, Reason};
-use tower_credentials::vault::{Vault, VaultExt};
+use tower_credentials::vault::{Damage, Vault, VaultExt};
 use tower_credentials::{
     Attempt, BoxError, CredentialStatus, CredentialsLayer, Error, Lease, Metadata, Pin, Pool, PoolKey,
 };
@@ -21,13 +21,15 @@ use crate::renewals::{Renewals, both};
 use crate::shell::quoted;
 use crate::time::{brief, now};
 
-/// Returns the URL and the headers of a request with this account, or with the one that the pool picks next.
+/// Returns the URL and the headers of a request with this account, or with the one that the pool picks next. `reported` is
+/// the damage that needs no warning any more.
 pub(super) async fn capture(
     context: &Context,
     vault: impl Vault,
     key: &PoolKey,
     account: Option<&Metadata>,
     uri: &Uri,
+    reported: &[Damage],
 ) -> Result<(Uri, HeaderMap), Failure> {
     let (renewals, unusable) = (Renewals::default(), Unusable::default());
     let observe = both(renewals.observer(), unusable.observer());
@@ -36,19 +38,7 @@ pub(super) async fn capture(
         Ok(pool) => pool,
         Err(error) => return Err(not_sent(context, &vault, key, account, &[], error.into()).await),
     };
-    // For a named account, the list was read, and its damage was reported.
-    let known = match account {
-        Some(account) => {
-            let mut known = vault.list().await?.damaged;
-            // That of the account itself is the failure.
-            let of_pool =
-                vault.load_pool(key.clone()).await.map(|pool| pool.damaged).unwrap_or_default();
-            known.extend(of_pool.into_iter().filter(|damage| damage.id == Some(account.id)));
-            known
-        }
-        None => Vec::new(),
-    };
-    unusable.warn(&pool, &known);
+    unusable.warn(&pool, reported);
     let layers = context.layer(&pool);
     let mut passed_over = HashSet::new();
     loop {

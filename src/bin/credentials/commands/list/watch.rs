@@ -65,9 +65,9 @@ impl List {
     }
 
     async fn read(&self, context: &Context) -> Result<Vec<Account>, Failure> {
-        let vault = account::read_all(context.vault_or_empty().await?).await?;
+        let (vault, listing) = account::read_all(context.vault_or_empty().await?).await?;
         let (provider, namespace) = (self.provider.as_deref(), self.namespace.namespace.as_deref());
-        Ok(account::load_selected(context, &vault, provider, namespace).await?.0)
+        Ok(account::load_selected(context, &vault, &listing, provider, namespace).await?.0)
     }
 }
 

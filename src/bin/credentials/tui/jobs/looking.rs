@@ -64,8 +64,8 @@ async fn look_if_needed(
 
 /// Reads the vault.
 pub(super) async fn look(context: &Context) -> Result<Look, Failure> {
-    let vault = account::read_all(context.vault_or_empty().await?).await?;
-    let (accounts, damaged) = account::load_selected(context, &vault, None, None).await?;
+    let (vault, listing) = account::read_all(context.vault_or_empty().await?).await?;
+    let (accounts, damaged) = account::load_selected(context, &vault, &listing, None, None).await?;
     let damaged = damaged.iter().map(|damage| output::plain(&damage.to_string())).collect();
     Ok(Look {
         accounts: seen(context, accounts),
