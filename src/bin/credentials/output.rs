@@ -225,12 +225,26 @@ pub(crate) fn ask(question: impl Display) -> io::Result<()> {
 
 /// Writes lines that were asked for to standard output.
 pub(crate) fn print(text: impl Display) -> Result<(), Failure> {
-    written(writeln!(anstream::stdout(), "{}", *shown(text)))
+    let text = shown(text);
+    let mut stdout = anstream::stdout();
+    // The stream removes the styles piece by piece, with a write for each line. There may be thousands.
+    match stdout.current_choice() {
+        anstream::ColorChoice::Never => {
+            let mut plain = Zeroizing::new(String::with_capacity(text.len()));
+            plain.extend(anstream::adapter::strip_str(&text));
+            write_line(plain.as_str())
+        }
+        _ => written(writeln!(stdout, "{}", *text)),
+    }
+}
+
+fn write_line(text: impl Display) -> Result<(), Failure> {
+    written(writeln!(io::stdout(), "{text}"))
 }
 
 /// Writes a line to standard output unchanged, unless that is a terminal: a program must get a secret unchanged.
 pub(crate) fn print_exactly(text: impl Display) -> Result<(), Failure> {
-    if is_for_a_person() { print(text) } else { written(writeln!(io::stdout(), "{text}")) }
+    if is_for_a_person() { print(text) } else { write_line(text) }
 }
 
 /// Writes bytes to standard output as they are.
@@ -243,14 +257,14 @@ pub(crate) fn print_bytes(bytes: &[u8]) -> Result<(), Failure> {
 pub(crate) fn print_json(value: &impl Serialize) -> Result<(), Failure> {
     let text = serde_json::to_string_pretty(value)
         .map_err(|error| Failure::failed("could not write JSON").because(error))?;
-    written(writeln!(io::stdout(), "{}", escaped(text)))
+    write_line(escaped(text))
 }
 
 /// Writes a value as one line of JSON to standard output, at once.
 pub(crate) fn print_json_line(value: &impl Serialize) -> Result<(), Failure> {
     let text = serde_json::to_string(value)
         .map_err(|error| Failure::failed("could not write JSON").because(error))?;
-    written(writeln!(io::stdout(), "{}", escaped(text)))
+    write_line(escaped(text))
 }
 
 /// Escapes the unprintable characters in JSON strings, which JSON leaves to the writer.
@@ -297,15 +311,15 @@ fn shown(text: impl Display) -> Zeroizing<String> {
     // A mark has three bytes, and stands for one at least.
     let mut shown = Zeroizing::new(String::with_capacity(3 * text.len()));
     let mut rest = text.as_str();
-    while let Some(char) = rest.chars().next() {
+    while let Some(at) = rest.find(|char| char != '\n' && is_unprintable(char)) {
+        shown.push_str(&rest[..at]);
+        rest = &rest[at..];
         let style = STYLES.into_iter().find(|style| rest.starts_with(style));
-        match style {
-            Some(style) => shown.push_str(style),
-            None if char == '\n' || !is_unprintable(char) => shown.push(char),
-            None => shown.push(char::REPLACEMENT_CHARACTER),
-        }
-        rest = &rest[style.map_or(char.len_utf8(), str::len)..];
+        shown.push_str(style.unwrap_or("\u{fffd}"));
+        let taken = style.map(str::len).or_else(|| rest.chars().next().map(char::len_utf8));
+        rest = &rest[taken.unwrap_or(rest.len())..];
     }
+    shown.push_str(rest);
     shown
 }
 
