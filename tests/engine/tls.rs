@@ -35,6 +35,11 @@ impl TlsServer {
         Some(Self { server, port, _files: files })
     }
 
+    /// The same for clients that show no certificate.
+    pub(crate) fn start_for_all(certificate: &str, key: &str) -> Option<Self> {
+        Self::start(certificate, key, &["--tls-auth-clients", "no"])
+    }
+
     /// Returns the port of TLS.
     pub(crate) fn port(&self) -> u16 {
         self.port

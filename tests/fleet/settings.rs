@@ -47,9 +47,7 @@ async fn settings_that_the_engine_does_not_tell_are_said_to_be_unknown() {
 async fn tls_is_spoken_with_whom_the_certificate_names() {
     let certified = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).unwrap();
     let (certificate, key) = (certified.cert.pem(), certified.signing_key.serialize_pem());
-    let Some(engine) = TlsServer::start(&certificate, &key, &["--tls-auth-clients", "no"]) else {
-        return;
-    };
+    let Some(engine) = TlsServer::start_for_all(&certificate, &key) else { return };
     let builder = || RedisBackend::builder(format!("rediss://127.0.0.1:{}", engine.port()));
     let trusting = builder().root_certificates(certificate);
     let vault = sealed(trusting.open().await.unwrap(), &VaultKey::generate());

@@ -134,14 +134,8 @@ async fn one_alone_with_a_name_and_a_password() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_with_tls() {
-    let certified = Certified::new();
-    let options = ["--tls-auth-clients", "no"];
-    let Some(engine) = TlsServer::start(&certified.certificate, &certified.key, &options) else {
-        return;
-    };
-    let_only_in(&engine.server);
     let files = tempfile::tempdir().unwrap();
-    let place = Place::with_tls(&engine, files.path(), &certified.authority.pem());
+    let Some((_engine, place)) = with_tls(files.path()) else { return };
     two_hosts_share_accounts_and_a_limit(&place).await;
 }
 
@@ -170,6 +164,15 @@ async fn a_valkey() {
     let place = Place::new(server.url().replace("redis:", "valkey:"));
     let [one, _] = two_hosts_share_accounts_and_a_limit(&place).await;
     assert_eq!(one.run(["status", "--json"]).json()["engine"]["name"], "Valkey");
+}
+
+/// Starts an engine with TLS that lets only its user `vault` in. The hosts know its authority by a file in this directory.
+fn with_tls(files: &Path) -> Option<(TlsServer, Place)> {
+    let certified = Certified::new();
+    let engine = TlsServer::start_for_all(&certified.certificate, &certified.key)?;
+    let_only_in(&engine.server);
+    let place = Place::with_tls(&engine, files, &certified.authority.pem());
+    Some((engine, place))
 }
 
 /// Makes the engine's user `vault`, and lets nobody else in.

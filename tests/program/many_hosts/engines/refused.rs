@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{PASSWORD, Place, SENTINEL_PASSWORD, let_in, let_only_in};
+use super::{PASSWORD, Place, SENTINEL_PASSWORD, let_in, let_only_in, with_tls};
 use crate::cli::Run;
 use crate::many_hosts::host;
 use crate::server::Server;
@@ -48,14 +48,8 @@ fn a_wrong_password_of_an_engine_alone_or_of_a_cluster() {
 
 #[test]
 fn a_wrong_password_over_tls() {
-    let certified = Certified::new();
-    let options = ["--tls-auth-clients", "no"];
-    let Some(engine) = TlsServer::start(&certified.certificate, &certified.key, &options) else {
-        return;
-    };
-    let_only_in(&engine.server);
     let files = tempfile::tempdir().unwrap();
-    let place = Place::with_tls(&engine, files.path(), &certified.authority.pem());
+    let Some((_engine, place)) = with_tls(files.path()) else { return };
     list_with(&place, WRONG, "").says("refuses the name or the password").says(PASSWORDS);
 }
 
@@ -114,13 +108,8 @@ fn an_engine_that_is_taken_for_a_sentinel_or_a_cluster_and_a_sentinel_for_an_eng
 
 #[test]
 fn a_certificate_that_is_not_trusted_is_named_with_its_reason() {
-    let certified = Certified::new();
-    let options = ["--tls-auth-clients", "no"];
-    let Some(engine) = TlsServer::start(&certified.certificate, &certified.key, &options) else {
-        return;
-    };
-    let_in(&engine.server);
     let files = tempfile::tempdir().unwrap();
+    let Some((engine, _)) = with_tls(files.path()) else { return };
     let another = Certified::new().authority.pem();
     let untrusted = Place::with_tls(&engine, files.path(), &another);
     let systems = Place::new(untrusted.url.clone());
