@@ -4,11 +4,12 @@
 use std::time::Duration;
 
 use http::StatusCode;
-use tower_credentials::standing::{Change, Cooldown, Health, LastResponse, Outcome, Reason};
+use tower_credentials::standing::{Change, Health, LastResponse};
 use tower_credentials::vault::VaultExt;
 use tower_credentials::{Clock, OAuthTokens, PoolKey, Secret};
 
 use crate::authorization_server::{AuthorizationServer, Fault, Kind, Rules, Vendor};
+use crate::cli::accounts::{cooldown, learn};
 use crate::cli::{self, Home, end_of};
 
 #[tokio::test]
@@ -52,23 +53,9 @@ async fn a_limited_account_is_passed_over_and_none_is_sent_while_all_are() {
     let home = Home::new();
     let first = home.add("openai", "first", "sk-secret-1").await;
     let second = home.add("openai", "second", "sk-secret-2").await;
-    let cool = async |id| {
-        let now = Clock::system().now();
-        let until = now.after(Duration::from_secs(300));
-        let cooldown = Cooldown {
-            until,
-            set_at: now,
-            reason: Reason::Limited,
-            scope: None,
-            generation: None,
-            cause: None,
-        };
-        let change = Change::CooledDown { cooldown, failure: true, to_back: false };
-        home.vault().await.record(PoolKey::new("openai"), vec![Outcome { id, change }]).await.unwrap();
-    };
-    cool(first.id).await;
+    learn(&home, &first, cooldown(300, None)).await;
     home.run_showing(["headers", "openai"], "").ok().prints("Bearer sk-secret-2");
-    cool(second.id).await;
+    learn(&home, &second, cooldown(300, None)).await;
     home.run(["headers", "openai"]).code(6).says("every account of openai/default is cooling down");
     home.run_showing(["headers", "openai/first"], "").ok().prints("Bearer sk-secret-1");
     // Looking is not using: nothing was forgiven.
@@ -120,8 +107,7 @@ async fn a_spent_account_is_named_with_the_reason_and_the_command() {
     let work = home.add("openai", "work", "sk-secret-1").await;
     let health =
         Health::Spent { reason: "no money".to_owned(), generation: work.generation, cause: None };
-    let outcome = Outcome { id: work.id, change: Change::Health(health) };
-    home.vault().await.record(PoolKey::new("openai"), vec![outcome]).await.unwrap();
+    learn(&home, &work, Change::Health(health)).await;
     let run =
         home.run(["headers", "openai/work"]).code(6).says("openai/work is spent\n").says("no money");
     let run = run.says("try: credentials test openai/work");
@@ -288,7 +274,7 @@ async fn an_account_that_was_refused_last_is_taken_with_a_warning() {
     assert_eq!(run.stderr, "");
     let at = tower_credentials::Clock::system().now();
     let change = Change::Answered(LastResponse { at, status: 401 });
-    home.vault().await.record(first.pool.clone(), vec![Outcome { id: first.id, change }]).await.unwrap();
+    learn(&home, &first, change).await;
     let run = home.run_showing(["headers", "openai"], "").ok().prints("sk-secret-1");
     run.says("warning: the last request with openai/first was refused (401)\n  try: credentials test openai/first\n");
 }

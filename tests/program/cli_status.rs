@@ -4,30 +4,12 @@
 use std::time::Duration;
 
 use serde_json::json;
-use tower_credentials::standing::{Change, Cooldown, Health, LastResponse, Outcome, Reason};
+use tower_credentials::standing::{Change, Cooldown, Health, LastResponse, Reason};
 use tower_credentials::vault::VaultExt;
-use tower_credentials::{Clock, Generation, Metadata, OAuthTokens, PoolKey};
+use tower_credentials::{Clock, Generation, OAuthTokens, PoolKey};
 
+use crate::cli::accounts::{cooldown, learn};
 use crate::cli::{Home, end_of};
-
-async fn learn(home: &Home, credential: &Metadata, change: Change) {
-    let outcome = Outcome { id: credential.id, change };
-    home.vault().await.record(credential.pool.clone(), vec![outcome]).await.unwrap();
-}
-
-fn cooldown() -> Change {
-    let now = Clock::system().now();
-    let until = now.after(Duration::from_secs(300));
-    let cooldown = Cooldown {
-        until,
-        set_at: now,
-        reason: Reason::Limited,
-        scope: None,
-        generation: None,
-        cause: None,
-    };
-    Change::CooledDown { cooldown, failure: true, to_back: false }
-}
 
 fn needs_sign_in() -> Change {
     let reason = "invalid_grant: revoked\u{1b}[2J".to_owned();
@@ -66,7 +48,7 @@ async fn a_cooldown_that_a_wrong_clock_has_set_does_not_count_here_either() {
     assert!(!run.stdout.contains("cooling"), "{run:?}");
     // One of the present does count.
     let other = home.add("openai", "other", "sk-secret-2").await;
-    learn(&home, &other, cooldown()).await;
+    learn(&home, &other, cooldown(300, None)).await;
     assert_eq!(home.run(["show", "other", "--json"]).ok().json()["state"], "cooling");
 }
 
@@ -87,7 +69,7 @@ async fn each_trouble_has_its_reason_and_what_mends_it() {
     let home = Home::new();
     home.add("openai", "good", "sk-secret-1").await;
     let limited = home.add("openai", "limited", "sk-secret-2").await;
-    learn(&home, &limited, cooldown()).await;
+    learn(&home, &limited, cooldown(300, None)).await;
     let paused = home.add("openai", "on leave", "sk-secret-3").await;
     learn(&home, &paused, Change::Paused).await;
     let refused = home.add("openai", "refused", "sk-secret-4").await;
@@ -230,7 +212,7 @@ async fn if_all_rest_the_first_to_be_ready_is_named_with_its_time() {
         known.push(home.add("openai", label, &format!("sk-secret-{label}")).await);
     }
     learn(&home, &known[1], Change::Paused).await;
-    learn(&home, &known[0], cooldown()).await;
+    learn(&home, &known[0], cooldown(300, None)).await;
     let run = home.run(["status"]).code(6).prints("openai/default: 0 of 2 can be used now; ");
     run.prints("openai/alice is ready first, in ");
     let json = home.run(["status", "--json"]).code(6).json();

@@ -5,17 +5,12 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tower_credentials::standing::{
-    Cause, Change, Cooldown, Health, LastResponse, Outcome, Reason, Scope, StatedBy,
+    Cause, Change, Cooldown, Health, LastResponse, Reason, Scope, StatedBy,
 };
-use tower_credentials::vault::VaultExt;
-use tower_credentials::{Clock, Generation, Metadata, OAuthTokens, PoolKey, Secret};
+use tower_credentials::{Clock, Generation, OAuthTokens, PoolKey, Secret};
 
 use crate::cli::Home;
-
-async fn learn(home: &Home, credential: &Metadata, change: Change) {
-    let outcome = Outcome { id: credential.id, change };
-    home.vault().await.record(credential.pool.clone(), vec![outcome]).await.unwrap();
-}
+use crate::cli::accounts::learn;
 
 /// A limit of five minutes, which a 429 has set.
 fn limited(scope: Option<&str>) -> Change {
