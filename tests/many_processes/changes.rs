@@ -3,9 +3,10 @@
 use tower_credentials::vault::{Replaced, Vault, VaultExt};
 use tower_credentials::{CredentialId, Generation, Secret};
 
-use super::{account, cooled, id, pool, token};
+use super::id;
 use crate::children::{Child, hear, say, setting};
 use crate::shared::{self, Shared};
+use crate::vault_contract::{PLANTED, account, cooled, pool, token};
 
 const COOLERS: u64 = 4;
 const COOLDOWNS: u64 = 60;
@@ -65,7 +66,7 @@ async fn outcomes_of_several_processes_merge_and_change_no_secret() {
     race(coolers(&shared, ids[0]));
     assert_cooled(&vault, ids[0]).await;
     assert_eq!(shared.record(&pool(), ids[0]), before);
-    assert_eq!(token(&vault, ids[1]).await, "secret of b");
+    assert_eq!(token(&vault, ids[1]).await, format!("{PLANTED}-b"));
 }
 
 #[tokio::test]

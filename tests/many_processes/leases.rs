@@ -7,9 +7,10 @@ use tower_credentials::provider::GenericProvider;
 use tower_credentials::vault::VaultExt;
 use tower_credentials::{Generation, Pool, Secret, Timestamp};
 
-use super::{account, cooled, id, pool, token};
+use super::id;
 use crate::children::{eventually, hear_while_working, say};
 use crate::shared::{self, Opened, Shared};
+use crate::vault_contract::{account, cooled, pool, token};
 
 pub(super) async fn holder() {
     let vault = shared::opened().await;

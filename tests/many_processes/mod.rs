@@ -1,7 +1,7 @@
 //! One vault, many processes: real ones, which are really killed.
 //!
 //! These tests run over a vault of files in `tests/processes`, and over an engine in `tests/fleet`. Each of these crates has a
-//! module `shared` for what differs.
+//! module `shared` for what differs, and the module `vault_contract`.
 //!
 //! `TOWER_CREDENTIALS_STRESS_SECONDS` and `TOWER_CREDENTIALS_STRESS_KILLS` make the test of many writers
 //! longer; the seed that it prints repeats its choices as `TOWER_CREDENTIALS_STRESS_SEED`.
@@ -13,9 +13,7 @@ mod new_vaults;
 mod shared_quotas;
 mod stress;
 
-use tower_credentials::standing::{Change, Cooldown, Outcome, Reason};
-use tower_credentials::vault::{Vault, VaultExt};
-use tower_credentials::{Credential, CredentialId, PoolKey, Secret, Timestamp};
+use tower_credentials::CredentialId;
 
 use crate::children::{self, Job, setting};
 use crate::shared::Shared;
@@ -26,30 +24,6 @@ use changes::{contender, cooler, swapper};
 use leases::{follower, holder, waiter};
 use new_vaults::newcomer;
 use shared_quotas::{asker, namer};
-
-pub(crate) fn pool() -> PoolKey {
-    PoolKey::new("example")
-}
-
-pub(crate) fn account(label: &str) -> Credential {
-    Credential::new(pool(), label, Secret::api_key(format!("secret of {label}")))
-}
-
-pub(crate) fn cooled(id: CredentialId, until: u64, set_at: u64, to_back: bool) -> Outcome {
-    let cooldown = Cooldown {
-        until: Timestamp::from_millis(until),
-        set_at: Timestamp::from_millis(set_at),
-        reason: Reason::Limited,
-        scope: None,
-        generation: None,
-        cause: None,
-    };
-    Outcome { id, change: Change::CooledDown { cooldown, failure: true, to_back } }
-}
-
-pub(crate) async fn token(vault: &impl Vault, id: CredentialId) -> String {
-    vault.get(&pool(), id).await.unwrap().secret.token().expose().to_owned()
-}
 
 impl Shared {
     /// A child of this module that shares the vault.

@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 use tower_credentials::vault::key::VaultKey;
 use tower_credentials::vault::{VaultError, VaultExt};
 
-use super::{account, pool};
 use crate::children::{self, Child, hear, say};
 use crate::shared::{self, Shared};
+use crate::vault_contract::{account, pool};
 
 const NEWCOMERS: usize = 8;
 

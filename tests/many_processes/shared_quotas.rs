@@ -12,9 +12,9 @@ use tower_credentials::standing::{Quota, QuotaName};
 use tower_credentials::vault::{Vault, VaultExt};
 use tower_credentials::{CredentialsLayer, Pin, Pool};
 
-use super::{account, pool};
 use crate::children::{say, setting};
 use crate::shared::{self, Shared};
+use crate::vault_contract::{account, pool};
 
 const ORIGIN: &str = "https://api.example.com";
 
@@ -32,7 +32,7 @@ async fn ask(pool: &Pool, pin: Option<&str>, is_limited: bool) {
     let seen = asked.clone();
     let upstream = service_fn(move |request: Request<Full<Bytes>>| {
         let token = request.headers()["authorization"].to_str().unwrap().to_owned();
-        let label = token.rsplit(' ').next().unwrap().to_owned();
+        let label = token.rsplit('-').next().unwrap().to_owned();
         let (organization, status) = match (&*label, is_limited) {
             ("c", _) => ("two", 200),
             (_, false) => ("one", 200),

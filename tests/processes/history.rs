@@ -1,6 +1,6 @@
 //! One history, many processes: no line is torn, each is there once, and nothing grows without bound.
 
-#![cfg(all(unix, feature = "file"))]
+#![cfg(unix)]
 
 use std::collections::HashMap;
 use std::fs;

@@ -1,6 +1,6 @@
 //! A long-running process goes on while another one changes the vault's key, and after that: it reads, renews and
 //! saves, with the new key from its own key place.
-#![cfg(all(unix, feature = "file", feature = "oauth"))]
+#![cfg(all(unix, feature = "oauth"))]
 
 use std::fs;
 use std::path::PathBuf;

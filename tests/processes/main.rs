@@ -3,23 +3,24 @@
 #[cfg(feature = "oauth")]
 #[path = "../authorization_server/mod.rs"]
 mod authorization_server;
-#[cfg(feature = "file")]
 #[path = "../children/mod.rs"]
 mod children;
 #[cfg(feature = "migrate")]
 #[path = "../legacy/mod.rs"]
 mod legacy;
-#[cfg(all(unix, feature = "file"))]
+#[cfg(unix)]
 #[path = "../many_processes/mod.rs"]
 mod many_processes;
-#[cfg(all(unix, feature = "file"))]
+#[cfg(unix)]
 #[path = "../place/mod.rs"]
 mod place;
-#[cfg(all(unix, feature = "file"))]
+#[cfg(unix)]
 mod shared;
-#[cfg(all(target_os = "linux", feature = "file"))]
+#[cfg(target_os = "linux")]
 #[path = "../thorough/mod.rs"]
 mod thorough;
+#[path = "../vault/vault_contract.rs"]
+mod vault_contract;
 
 mod history;
 mod key_changes;

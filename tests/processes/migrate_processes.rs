@@ -1,5 +1,5 @@
 //! Several processes that migrate the same files into one vault at once.
-#![cfg(all(feature = "migrate", feature = "file"))]
+#![cfg(feature = "migrate")]
 
 use tower_credentials::migrate::{Action, Source, apply, read};
 use tower_credentials::registry::Registry;

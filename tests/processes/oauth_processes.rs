@@ -1,6 +1,6 @@
 //! The tests' authorization server as other processes see it.
 
-#![cfg(all(unix, feature = "file", feature = "oauth"))]
+#![cfg(all(unix, feature = "oauth"))]
 
 use std::time::Duration;
 

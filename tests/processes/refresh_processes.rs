@@ -1,6 +1,6 @@
 //! Eight processes that share one vault of files and one account, at a server whose refresh tokens work once.
 
-#![cfg(all(unix, feature = "file", feature = "oauth"))]
+#![cfg(all(unix, feature = "oauth"))]
 
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex};

@@ -7,10 +7,10 @@ use tower_credentials::standing::{Change, Health, Outcome};
 use tower_credentials::vault::{Replaced, VaultError, VaultExt};
 use tower_credentials::{Credential, CredentialId, Generation, PoolKey, Secret};
 
-use super::super::cooled;
 use super::{pools, split};
 use crate::children::{say, setting};
 use crate::shared::{self, Opened};
+use crate::vault_contract::cooled;
 
 /// The maximum number of credentials that a writer has of its own.
 const OWN: usize = 6;

@@ -11,7 +11,7 @@ use tower_credentials::vault::VaultExt;
 use tower_credentials::vault::file::FileVault;
 use tower_credentials::vault::key::VaultKey;
 
-use super::{account, job, pool, token};
+use super::{PLANTED, account, job, pool, token};
 use crate::children::{self, hear, say};
 
 /// Opens one new vault after another as a program does on its first run, and puts something into it.
@@ -23,7 +23,7 @@ pub(super) async fn newcomer() {
         let key = VaultKey::load_or_create(key).await.unwrap();
         let vault = FileVault::open(vault, &key).await.unwrap();
         let id = vault.put(account("work")).await.unwrap().id;
-        assert_eq!(token(&vault, id).await, "secret of work");
+        assert_eq!(token(&vault, id).await, format!("{PLANTED}-work"));
         say(format_args!("{} {id}", key.id()));
     }
 }

@@ -1,15 +1,16 @@
 //! Processes that share a vault of files: first runs, modes and permissions, and resealing. What they do with every vault is
 //! in `many_processes`.
 
-#![cfg(all(unix, feature = "file"))]
+#![cfg(unix)]
 
 mod first_runs;
 mod permissions;
 mod resealing;
 
 use crate::children::{self, Job};
-use crate::many_processes::{account, cooled, id, pool, token};
+use crate::many_processes::id;
 use crate::place::Place;
+use crate::vault_contract::{PLANTED, account, cooled, pool, token};
 
 use first_runs::newcomer;
 use permissions::{keeper, latecomer, user};

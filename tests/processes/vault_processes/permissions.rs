@@ -13,7 +13,7 @@ use tower_credentials::vault::key::VaultKey;
 use tower_credentials::vault::{VaultError, VaultExt};
 use tower_credentials::{Generation, Pool, Secret};
 
-use super::{account, cooled, id, job, pool, token};
+use super::{PLANTED, account, cooled, id, job, pool, token};
 use crate::children::{self, Child, hear, say};
 use crate::place::Place;
 
@@ -183,7 +183,7 @@ async fn a_vault_whose_directory_is_removed_says_so_and_works_again_when_it_is_r
             1 => fs::rename(&backup, &root).unwrap(),
             _ => copy_all(&backup, &root),
         }
-        assert_eq!(try_out(&mut keeper, "get"), "ok secret of kept");
+        assert_eq!(try_out(&mut keeper, "get"), format!("ok {PLANTED}-kept"));
         assert!(try_out(&mut keeper, "put").starts_with("ok "));
         assert!(try_out(&mut keeper, "record").starts_with("ok "));
         assert_eq!(try_out(&mut keeper, "lease"), "ok ");
@@ -228,7 +228,7 @@ async fn a_directory_that_cannot_be_written_is_named_and_costs_nothing_that_is_t
     for (directories, files) in [(false, true), (false, false), (true, false)] {
         let what = format!("directories writable: {directories}, files writable: {files}");
         set_writable(&root, directories, files);
-        assert_eq!(try_out(&mut keeper, "get"), "ok secret of kept", "{what}");
+        assert_eq!(try_out(&mut keeper, "get"), format!("ok {PLANTED}-kept"), "{what}");
         assert_eq!(try_out(&mut keeper, "load"), format!("ok {kept}"), "{what}");
         assert_eq!(try_out(&mut keeper, "sync"), "ok ", "{what}");
         let said = try_out(&mut keeper, "put");

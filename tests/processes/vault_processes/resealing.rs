@@ -9,7 +9,7 @@ use tower_credentials::vault::file::FileVault;
 use tower_credentials::vault::key::VaultKey;
 use tower_credentials::vault::{VaultError, VaultExt};
 
-use super::{account, job, pool};
+use super::{PLANTED, account, job, pool};
 use crate::children::{self, hear, say};
 use crate::place::Place;
 
@@ -49,7 +49,7 @@ async fn a_resealing_that_is_killed_after_any_record_is_resumed() {
     let vault = place.open().await;
     for number in 0..RECORDS {
         let label = format!("a{number}");
-        secrets.insert(vault.put(account(&label)).await.unwrap().id, format!("secret of {label}"));
+        secrets.insert(vault.put(account(&label)).await.unwrap().id, format!("{PLANTED}-{label}"));
     }
     drop(vault);
     let mut old_hand = place.job("old hand").start();
@@ -90,7 +90,7 @@ async fn a_resealing_that_is_killed_after_any_record_is_resumed() {
         let label = format!("late{stop_after}");
         old_hand.tell(&label);
         let id = old_hand.wait_for_one_of("put").parse().unwrap();
-        secrets.insert(id, format!("secret of {label}"));
+        secrets.insert(id, format!("{PLANTED}-{label}"));
         all_open(&both, &secrets).await;
     }
     assert!(most >= 1, "some record was resealed before the end");
@@ -107,7 +107,7 @@ async fn a_resealing_that_is_killed_after_any_record_is_resumed() {
             if round == 0 && !std::mem::replace(&mut has_added, true) {
                 old_hand.tell("last");
                 let id = old_hand.wait_for_one_of("put").parse().unwrap();
-                secrets.insert(id, "secret of last".to_owned());
+                secrets.insert(id, format!("{PLANTED}-last"));
             }
             child.tell("go on");
         }

@@ -7,7 +7,7 @@
 //! If strace is missing, nothing is tested, and a message says so; if the tests are to be thorough, it is an error.
 //! Otherwise the tests try one in four of the calls of each kind.
 
-#![cfg(all(target_os = "linux", feature = "file"))]
+#![cfg(target_os = "linux")]
 
 mod before;
 mod deed;
@@ -23,8 +23,8 @@ use tower_credentials::standing::Outcome;
 use tower_credentials::{Credential, CredentialId, Secret};
 
 use crate::children::{self, Job, say};
-use crate::many_processes::{cooled, pool};
 use crate::thorough::is_thorough;
+use crate::vault_contract::{cooled, pool};
 
 use before::Before;
 use deed::{DEEDS, Deed, do_it, get_ahead};
