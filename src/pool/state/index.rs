@@ -31,8 +31,8 @@ impl PoolState {
         self.set_position(index, config, now);
     }
 
-    /// Moves credentials to where they now belong, with each also those that share its quota. Nothing is done once for each
-    /// account and each other one of its quota, which may have thousands.
+    /// Moves credentials to where they now belong. All that share a quota with one of them must be among them. So each is
+    /// looked at once, and not once for each other one of its quota, which may have thousands.
     pub(super) fn reindex_each(
         &mut self,
         slots: impl Iterator<Item = SlotIndex> + Clone,
