@@ -31,6 +31,44 @@ pub(crate) fn take(path: &Path) -> Result<Option<File>, VaultError> {
     Ok(is_taken.then_some(file))
 }
 
+/// A lock that was waited for. It is held until this is dropped.
+#[cfg(feature = "file")]
+pub(crate) struct Granted {
+    file: Option<File>,
+    pub(crate) id: FileId,
+    /// Whether the file could be opened for writing.
+    pub(crate) is_writable: bool,
+}
+
+#[cfg(feature = "file")]
+impl Granted {
+    /// Returns the file, which stays locked.
+    pub(crate) fn into_file(mut self) -> Option<File> {
+        self.file.take()
+    }
+}
+
+#[cfg(feature = "file")]
+impl Drop for Granted {
+    fn drop(&mut self) {
+        drop(self.file.take().map(Taken));
+    }
+}
+
+/// Takes the lock of the file at `path`, and blocks the thread until nobody else holds it.
+#[cfg(feature = "file")]
+pub(crate) fn wait(path: &Path) -> Result<Granted, VaultError> {
+    loop {
+        let (file, id, is_writable) = open_to_read(path)?;
+        ops::lock(&file, path).map_err(failed("lock", path))?;
+        let granted = Granted { file: Some(file), id, is_writable };
+        // It may have been removed or replaced meanwhile.
+        if has_name(id, path)? {
+            return Ok(granted);
+        }
+    }
+}
+
 pub(crate) fn open(path: &Path) -> Result<(File, FileId), VaultError> {
     let file = match open_or_make(path) {
         Ok(file) => file,

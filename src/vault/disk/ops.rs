@@ -204,6 +204,19 @@ pub(crate) fn try_lock(file: &File, path: &Path) -> io::Result<bool> {
     }
 }
 
+/// Locks the file, and waits until nobody else holds it.
+#[cfg(feature = "file")]
+pub(crate) fn lock(file: &File, path: &Path) -> io::Result<()> {
+    step!(Operation::Lock(path.to_owned()));
+    let _ = path;
+    loop {
+        match file.lock() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            locked => return locked,
+        }
+    }
+}
+
 /// Returns the directory that a file is in.
 pub(crate) fn parent(path: &Path) -> &Path {
     match path.parent() {

@@ -1,31 +1,38 @@
 //! The backend's service: requests queue for a lock of this process, then run on threads for blocking work. A request that
-//! finds a file's lock held waits without a thread.
+//! finds a file's lock held tries again, and after a while [waits in a queue](super::queue).
 
-use std::future::Future;
+mod future;
+
+use std::future::poll_fn;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use pin_project_lite::pin_project;
-use tokio::task::{JoinError, JoinHandle, spawn_blocking};
-use tokio::time::{Instant, Sleep, sleep, sleep_until};
+use tokio::task::{JoinError, spawn_blocking};
+use tokio::time::{Instant, sleep_until, timeout_at};
 use tower_service::Service;
 
-use super::busy::{Busy, Stopped};
+use self::future::DirectoryFuture;
+use super::attempt::held;
+use super::busy::Stopped;
 use super::claim::Claim;
+use super::queue::LockQueues;
 use super::store::Store;
 use crate::credential::{CredentialId, PoolKey};
-use crate::vault::fair_lock::{FairLock, FairLockFuture, FairLockGuard};
+use crate::vault::fair_lock::FairLock;
 use crate::vault::key::KeyId;
 use crate::vault::seal::{Rules, Sealed};
 use crate::vault::{RefreshLease, VaultError, VaultRequest, VaultResponse, disk};
 
-/// How long to wait before a lock is tried again: at first, and at most. The maximum bounds how long a lock stays unused
-/// after its holder has died.
+/// How long to wait before a lock is tried again if no thread can wait for it: at first, and at most. The maximum bounds how
+/// long a lock stays unused after its holder has died.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(5));
+
+/// How long to wait before a lock is tried again while a thread waits for it. That finds a lock that the thread does not: some
+/// network file systems are slow to tell, or the thread could not open the file.
+const QUEUED_PAUSE: Duration = Duration::from_millis(100);
 
 /// How long requests wait for locks.
 #[derive(Clone, Copy, Debug)]
@@ -44,6 +51,7 @@ pub(super) struct Patience {
 pub(super) struct Directory {
     store: Arc<Store>,
     locks: FairLock<Claim>,
+    queues: LockQueues,
     patience: Patience,
 }
 
@@ -54,7 +62,12 @@ impl Directory {
         patience: Patience,
         open: impl Fn(&Store) -> Result<(), Stopped> + Clone + Send + 'static,
     ) -> Result<Self, VaultError> {
-        let this = Self { store: Arc::new(store), locks: FairLock::new(), patience };
+        let this = Self {
+            store: Arc::new(store),
+            locks: FairLock::new(),
+            queues: LockQueues::default(),
+            patience,
+        };
         this.work(open).await?;
         Ok(this)
     }
@@ -77,7 +90,7 @@ impl Directory {
     /// Takes the credential's lease if nobody has it. Blocks only for as long as it takes to lock a file.
     pub(super) fn free_lease(&self, pool: &PoolKey, id: CredentialId) -> Option<RefreshLease> {
         let guard = self.locks.try_lock(Claim::Lease(id))?;
-        self.store.lease(pool, id, guard).ok()
+        self.store.lease(pool, id, guard, None).ok()
     }
 
     /// Does work that claims the vault, and tries again until no file's lock is in its way.
@@ -87,20 +100,86 @@ impl Directory {
     ) -> Result<T, VaultError> {
         let deadline = Instant::now() + self.patience.lock;
         let _guard = self.locks.lock(Claim::Vault).await;
-        let mut pause = PAUSE.0;
+        let mut pauses = Pauses::default();
+        let mut tried = None;
         loop {
-            let (store, work) = (self.store.clone(), work.clone());
-            let done = spawn_blocking(move || work(&store)).await;
-            match finished(done, self.store.root())? {
+            let done = match tried.take() {
+                Some(done) => done,
+                None => {
+                    let (store, work) = (self.store.clone(), work.clone());
+                    finished(spawn_blocking(move || work(&store)).await, self.store.root())?
+                }
+            };
+            match done {
                 Ok(result) => return Ok(result),
                 Err(Stopped::Failed(error)) => return Err(error),
                 Err(Stopped::Busy(busy)) if Instant::now() >= deadline => {
                     return Err(held(busy.path, self.patience.lock));
                 }
-                Err(Stopped::Busy(_)) => sleep(pause).await,
+                Err(Stopped::Busy(busy)) => {
+                    tried = self.wait_for(busy.path, work.clone(), deadline, &mut pauses).await;
+                }
             }
-            pause = (pause * 2).min(PAUSE.1);
         }
+    }
+
+    /// Waits for the lock of the file at `path`, and does the work with it. Returns `None` when it is time to try without.
+    async fn wait_for<T: Send + 'static>(
+        &self,
+        path: PathBuf,
+        work: impl Fn(&Store) -> Result<T, Stopped> + Send + 'static,
+        deadline: Instant,
+        pauses: &mut Pauses,
+    ) -> Option<Result<T, Stopped>> {
+        let (store, file) = (self.store.clone(), path.clone());
+        let work = move |(), granted| {
+            store.with_granted(&file, granted, |granted| {
+                // The work takes it itself.
+                drop(granted);
+                work(&store)
+            })
+        };
+        let ticket = if pauses.are_long() { self.queues.wait(&path, (), work).ok() } else { None };
+        let Some(mut ticket) = ticket else {
+            sleep_until(pauses.next(deadline)).await;
+            return None;
+        };
+        let done = match timeout_at(pauses.queued(deadline), poll_fn(|cx| ticket.poll(cx))).await {
+            Ok(done) => done,
+            Err(_) => match ticket.withdraw() {
+                Ok(()) => return None,
+                Err(mut ticket) => poll_fn(|cx| ticket.poll(cx)).await,
+            },
+        };
+        Some(finished(done, self.store.root()).map_err(Stopped::Failed).flatten())
+    }
+}
+
+/// How long to rest before the next attempt.
+struct Pauses(Duration);
+
+impl Default for Pauses {
+    fn default() -> Self {
+        Self(PAUSE.0)
+    }
+}
+
+impl Pauses {
+    /// Whether the lock is held for so long that a thread is worth its cost.
+    fn are_long(&self) -> bool {
+        self.0 == PAUSE.1
+    }
+
+    /// Returns when to try again if no thread waits.
+    fn next(&mut self, deadline: Instant) -> Instant {
+        let next = Instant::now() + self.0;
+        self.0 = (self.0 * 2).min(PAUSE.1);
+        next.min(deadline)
+    }
+
+    /// Returns when to try again if a thread waits.
+    fn queued(&self, deadline: Instant) -> Instant {
+        deadline.min(Instant::now() + QUEUED_PAUSE)
     }
 }
 
@@ -116,171 +195,8 @@ impl Service<VaultRequest<Sealed>> for Directory {
     }
 
     fn call(&mut self, request: VaultRequest<Sealed>) -> DirectoryFuture {
-        let store = self.store.clone();
-        let patience = match request {
-            VaultRequest::LeaseRefresh { .. } | VaultRequest::LeaseClient { .. } => self.patience.lease,
-            _ => self.patience.lock,
-        };
-        let state = match Claim::of(&request) {
-            Some(claim) => {
-                State::Queued { waiting: Some((self.locks.lock(claim), request)), timer: None }
-            }
-            None => {
-                let store = store.clone();
-                State::Working { work: spawn_blocking(move || attempt(&store, request, None)) }
-            }
-        };
-        DirectoryFuture { store, patience, deadline: None, pause: PAUSE.0, state }
+        DirectoryFuture::new(self.clone(), request)
     }
-}
-
-/// A request that found a file's lock held, and its place in the queue of this process.
-type Retry = (Busy, VaultRequest<Sealed>, FairLockGuard<Claim>);
-
-/// The result of one attempt.
-enum Attempt {
-    Done(Response),
-    Retry(Retry),
-}
-
-/// Makes one attempt, on a thread for blocking work. The guard is moved there: it must outlast the work, even if no one
-/// waits for the response any more.
-fn attempt(
-    store: &Arc<Store>,
-    request: VaultRequest<Sealed>,
-    guard: Option<FairLockGuard<Claim>>,
-) -> Attempt {
-    let (result, guard) = match (&request, guard) {
-        (VaultRequest::LeaseRefresh { pool, id }, Some(guard)) => match store.lease(pool, *id, guard) {
-            Ok(lease) => (Ok(VaultResponse::Lease(lease)), None),
-            Err((stopped, guard)) => (Err(stopped), Some(guard)),
-        },
-        (VaultRequest::LeaseClient { client }, Some(guard)) => match store.lease_client(client, guard) {
-            Ok(lease) => (Ok(VaultResponse::Lease(lease)), None),
-            Err((stopped, guard)) => (Err(stopped), Some(guard)),
-        },
-        (request, guard) => (store.call(request), guard),
-    };
-    match (result, guard) {
-        (Ok(response), _) => {
-            if let VaultRequest::Record { pool, .. } = request
-                && store.is_long(&pool)
-            {
-                // Nobody waits for this.
-                let store = store.clone();
-                spawn_blocking(move || compact(&store, &pool));
-            }
-            Attempt::Done(Ok(response))
-        }
-        (Err(Stopped::Failed(error)), _) => Attempt::Done(Err(error)),
-        (Err(Stopped::Busy(busy)), Some(guard)) => Attempt::Retry((busy, request, guard)),
-        // A request without a guard locks nothing.
-        (Err(Stopped::Busy(busy)), None) => Attempt::Done(Err(held(busy.path, Duration::ZERO))),
-    }
-}
-
-/// Compacts a pool's log. If somebody else holds a lock, the next outcome tries again.
-fn compact(store: &Store, pool: &PoolKey) {
-    if let Err(Stopped::Failed(error)) = store.compact(pool) {
-        tracing::warn!("could not compact the log of the pool {pool}: {error}");
-    }
-}
-
-pin_project! {
-    /// The future of a [`Directory`]'s response. If it is dropped while it waits, nothing is changed; work that has begun is
-    /// finished.
-    pub(in crate::vault) struct DirectoryFuture {
-        store: Arc<Store>,
-        patience: Duration,
-        // Set when it first has to wait.
-        deadline: Option<Instant>,
-        pause: Duration,
-        #[pin]
-        state: State,
-    }
-}
-
-pin_project! {
-    #[project = StateProj]
-    #[allow(clippy::large_enum_variant, reason = "there is one for each call, and a box would cost more")]
-    enum State {
-        /// Waits in the queue of this process.
-        Queued {
-            waiting: Option<(FairLockFuture<Claim>, VaultRequest<Sealed>)>,
-            #[pin]
-            timer: Option<Sleep>,
-        },
-        /// Waits for the thread.
-        Working { work: JoinHandle<Attempt> },
-        /// Another process holds a lock: waits before the next attempt.
-        Resting { retry: Option<Retry>, #[pin] timer: Sleep },
-    }
-}
-
-impl Future for DirectoryFuture {
-    type Output = Response;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Response> {
-        let mut this = self.project();
-        loop {
-            let (request, guard) = match this.state.as_mut().project() {
-                StateProj::Queued { waiting, mut timer } => {
-                    let Some((lock, _)) = waiting else { return Poll::Pending };
-                    match Pin::new(lock).poll(cx) {
-                        Poll::Ready(guard) => {
-                            let Some((_, request)) = waiting.take() else { return Poll::Pending };
-                            (request, guard)
-                        }
-                        Poll::Pending => {
-                            if timer.is_none() {
-                                let deadline = Instant::now() + *this.patience;
-                                *this.deadline = Some(deadline);
-                                timer.set(Some(sleep_until(deadline)));
-                            }
-                            if let Some(timer) = timer.as_mut().as_pin_mut() {
-                                ready!(timer.poll(cx));
-                            }
-                            let Some((_, request)) = waiting.take() else { return Poll::Pending };
-                            let path = Claim::of(&request).map(|claim| this.store.lock_path(&claim));
-                            let holder = Some(std::process::id());
-                            let path = path.unwrap_or_default();
-                            let error = VaultError::Locked { path, holder, waited: *this.patience };
-                            return Poll::Ready(Err(error));
-                        }
-                    }
-                }
-                StateProj::Working { work } => {
-                    match finished(ready!(Pin::new(work).poll(cx)), this.store.root())? {
-                        Attempt::Done(response) => return Poll::Ready(response),
-                        Attempt::Retry(retry) => {
-                            let now = Instant::now();
-                            let deadline = *this.deadline.get_or_insert(now + *this.patience);
-                            if now >= deadline {
-                                return Poll::Ready(Err(held(retry.0.path, *this.patience)));
-                            }
-                            let timer = sleep_until(deadline.min(now + *this.pause));
-                            *this.pause = (*this.pause * 2).min(PAUSE.1);
-                            this.state.set(State::Resting { retry: Some(retry), timer });
-                        }
-                    }
-                    continue;
-                }
-                StateProj::Resting { retry, timer } => {
-                    ready!(timer.poll(cx));
-                    let Some((_, request, guard)) = retry.take() else { return Poll::Pending };
-                    (request, guard)
-                }
-            };
-            let store = this.store.clone();
-            let work = spawn_blocking(move || attempt(&store, request, Some(guard)));
-            this.state.set(State::Working { work });
-        }
-    }
-}
-
-/// The error for a lock that another process has held for too long.
-fn held(path: PathBuf, waited: Duration) -> VaultError {
-    VaultError::Locked { holder: disk::lock::holder(&path), path, waited }
 }
 
 /// Returns the result of work that ran on another thread. A panic there continues here.

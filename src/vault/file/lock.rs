@@ -1,15 +1,15 @@
-//! The operating system's file locks, taken without a long wait: a thread that finds one held returns and tries again
-//! later.
+//! The operating system's file locks, taken without a long wait: a thread that finds one held returns. Its request then
+//! waits in a [queue](super::queue), from which it comes back with the lock.
 
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, TryLockError};
+use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Duration;
 
 use super::busy::{Busy, Stopped};
 use crate::vault::VaultError;
-use crate::vault::disk::lock::{has_name, open, open_to_read};
+use crate::vault::disk::lock::{Granted, has_name, open, open_to_read};
 use crate::vault::disk::{self, FileId, ops};
 
 /// How long a thread sleeps before each further try, in microseconds. Together this is less than a millisecond, which
@@ -27,6 +27,8 @@ struct Open {
     id: FileId,
     /// Whether it could be opened for writing. If not, what it guards most likely cannot be written either.
     is_writable: bool,
+    /// Whether it is locked for whoever takes it next in this process.
+    is_granted: bool,
 }
 
 /// A lock that is held until this is dropped.
@@ -48,6 +50,24 @@ impl Drop for Held<'_> {
     }
 }
 
+/// A lock that was waited for. Unless somebody takes it before this is dropped, it is unlocked then.
+pub(super) struct Accepted<'a>(&'a LockFile);
+
+impl Drop for Accepted<'_> {
+    fn drop(&mut self) {
+        let mut slot = self.0.slot();
+        if slot.as_mut().is_some_and(|open| std::mem::take(&mut open.is_granted)) {
+            drop(Held(slot));
+        }
+    }
+}
+
+impl Open {
+    fn new(file: File, id: FileId, is_writable: bool) -> Self {
+        Self { file, id, is_writable, is_granted: false }
+    }
+}
+
 impl LockFile {
     pub(super) fn new(path: PathBuf) -> Self {
         Self { path, file: Mutex::new(None) }
@@ -55,6 +75,20 @@ impl LockFile {
 
     pub(super) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Keeps a lock that was waited for, for whoever takes it next in this process.
+    pub(super) fn accept(&self, granted: Granted) -> Accepted<'_> {
+        let (id, is_writable) = (granted.id, granted.is_writable);
+        if let Some(file) = granted.into_file() {
+            *self.slot() = Some(Open { is_granted: true, ..Open::new(file, id, is_writable) });
+        }
+        Accepted(self)
+    }
+
+    fn slot(&self) -> MutexGuard<'_, Option<Open>> {
+        // The file is either open and locked, or it is not: a panic cannot leave it in between.
+        self.file.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes the lock. Waits for less than a millisecond.
@@ -84,7 +118,6 @@ impl LockFile {
             }
             let mut slot = match self.file.try_lock() {
                 Ok(slot) => slot,
-                // The file is either open and locked, or it is not: a panic cannot leave it in between.
                 Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
                 Err(TryLockError::WouldBlock) => continue,
             };
@@ -99,18 +132,17 @@ impl LockFile {
         if writes && slot.as_ref().is_some_and(|open| !open.is_writable) {
             *slot = None;
         }
-        let Open { file, id, .. } = match slot {
+        let Open { file, id, is_granted, .. } = match slot {
             Some(open) => open,
             None => slot.insert(match writes {
-                true => open(&self.path).map(|(file, id)| Open { file, id, is_writable: true })?,
-                false => open_to_read(&self.path).map(|(file, id, is_writable)| Open {
-                    file,
-                    id,
-                    is_writable,
-                })?,
+                true => open(&self.path).map(|(file, id)| Open::new(file, id, true))?,
+                false => open_to_read(&self.path)
+                    .map(|(file, id, is_writable)| Open::new(file, id, is_writable))?,
             }),
         };
-        if !ops::try_lock(file, &self.path).map_err(disk::failed("lock", &self.path))? {
+        let is_locked = std::mem::take(is_granted)
+            || ops::try_lock(file, &self.path).map_err(disk::failed("lock", &self.path))?;
+        if !is_locked {
             return Ok(false);
         }
         let has_name = has_name(*id, &self.path);

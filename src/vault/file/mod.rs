@@ -16,8 +16,8 @@
 //! and not synced: it outlives a killed process, but not always a power cut.
 //!
 //! Any number of processes and threads may use one vault. The locks are the operating system's (`flock`), which drops them
-//! when a process dies; lock files are never removed. Waiting for a lock takes no thread and has a bound; the error then
-//! names the process that holds the lock, if the system knows.
+//! when a process dies; lock files are never removed. Waiting for a lock has a bound; the error then names the
+//! process that holds the lock, if the system knows. A long wait takes a thread for each lock, and none of tokio's.
 //!
 //! A file that can't be read is reported by its name and left as it is; the others are not affected. Damaged lines of a log
 //! are skipped. A file in a log's place that is not a log is kept under another name before something is appended.
@@ -26,6 +26,7 @@
 //!
 //! All file work runs on tokio's threads for blocking work.
 
+mod attempt;
 mod begun;
 mod builder;
 mod busy;
@@ -46,6 +47,7 @@ mod marker;
 mod name;
 mod opening;
 mod pool;
+mod queue;
 mod record;
 mod records;
 mod resealing;

@@ -3,6 +3,7 @@
 
 mod agreement;
 mod changes;
+mod granted;
 mod loading;
 mod refreshing;
 mod removed;

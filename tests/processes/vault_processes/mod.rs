@@ -6,6 +6,8 @@
 mod first_runs;
 mod permissions;
 mod resealing;
+#[cfg(target_os = "linux")]
+mod stopped;
 
 use crate::children::{self, Job};
 use crate::many_processes::id;

@@ -4,6 +4,8 @@ mod damaged_files;
 mod key_file;
 #[cfg(unix)]
 mod modes;
+#[cfg(target_os = "linux")]
+mod queues;
 mod sharing;
 
 use std::collections::BTreeMap;

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::Store;
 use crate::credential::{CredentialId, Generation, PoolKey};
-use crate::vault::disk;
+use crate::vault::disk::{self, lock::Granted};
 use crate::vault::fair_lock::FairLockGuard;
 use crate::vault::file::busy::{Busy, Stopped};
 use crate::vault::file::claim::Claim;
@@ -13,26 +13,29 @@ use crate::vault::seal::Sealed;
 use crate::vault::{Begun, FailedRefresh, RefreshLease};
 
 impl Store {
-    /// Takes the credential's lease if no other process holds it. `guard` keeps the other requests of this process out.
+    /// Takes the credential's lease if no other process holds it, or takes over its lock that was waited for. `guard` keeps the
+    /// other requests of this process out.
     pub(in crate::vault::file) fn lease(
         &self,
         pool: &PoolKey,
         id: CredentialId,
         guard: FairLockGuard<Claim>,
+        granted: Option<Granted>,
     ) -> Result<RefreshLease, (Stopped, FairLockGuard<Claim>)> {
         match self.look_for(pool, id) {
-            Ok(()) => lease(&self.lease_path(id), guard),
+            Ok(()) => lease(&self.lease_path(id), guard, granted),
             Err(error) => Err((error.into(), guard)),
         }
     }
 
-    /// Takes the client's lease if no other process holds it.
+    /// Takes the client's lease, as [`lease`](Self::lease) does.
     pub(in crate::vault::file) fn lease_client(
         &self,
         client: &str,
         guard: FairLockGuard<Claim>,
+        granted: Option<Granted>,
     ) -> Result<RefreshLease, (Stopped, FairLockGuard<Claim>)> {
-        lease(&self.client_path(client), guard)
+        lease(&self.client_path(client), guard, granted)
     }
 
     /// Notes that a refresh has begun. The refresh's lease keeps others from doing so.
@@ -74,11 +77,15 @@ impl Store {
     }
 }
 
-/// Locks the file of a lease; makes it if it is missing.
+/// Locks the file of a lease, unless it is; makes it if it is missing.
 fn lease(
     path: &Path,
     guard: FairLockGuard<Claim>,
+    granted: Option<Granted>,
 ) -> Result<RefreshLease, (Stopped, FairLockGuard<Claim>)> {
+    if let Some(granted) = granted {
+        return Ok(RefreshLease::new((granted, guard)));
+    }
     match disk::lock::take(path) {
         // In this order: the file is unlocked before the next waiter of this process gets the guard.
         Ok(Some(file)) => Ok(RefreshLease::new((file, guard))),
