@@ -16,7 +16,7 @@ use super::dial::Connection;
 use super::engine::Engine;
 use super::facts::Facts;
 use super::fault::Fault;
-use super::node::Live;
+use super::node::{Live, Node};
 use super::script::Call;
 use super::url::Address;
 
@@ -74,7 +74,8 @@ impl Durable {
 
     async fn run_here<T: FromRedisValue>(&self, slot: &str, call: &Call) -> Result<T, Fault> {
         let _permit = self.permits.acquire().await;
-        let mut node = self.engine.node(slot);
+        // Another one may have neither the replicas nor the file that confirm the change.
+        let mut node = self.engine.sure_node(slot).await?;
         for _ in 0..MOST_REDIRECTIONS {
             let live = node.live_with_facts(FACTS_FOR).await?;
             let Some(confirmation) = Confirmation::of(&live.facts) else {
@@ -82,17 +83,19 @@ impl Durable {
             };
             let connection = match self.take(&live) {
                 Some(connection) => connection,
-                None => self.engine.dial(&live, CONFIRMED_WITHIN * 2).await?,
+                None => told(&node, &live, self.engine.dial(&live, CONFIRMED_WITHIN * 2).await)?,
             };
-            match self.change(&live, &connection, call).await? {
+            match told(&node, &live, self.change(&live, &connection, call).await)? {
                 Ok(value) => {
                     self.confirm(&live, &connection, &confirmation).await;
                     self.keep(&live, connection);
                     return Ok(value);
                 }
                 Err(error) => match self.engine.redirected(slot, &error, &live.address) {
-                    Some((next, for_now)) => node = if for_now { self.engine.node(slot) } else { next },
-                    None => return Err(Fault::of(&error, &live.address)),
+                    Some((next, false)) => node = next,
+                    // The slot is being moved; this node still has it.
+                    Some((_, true)) => {}
+                    None => return told(&node, &live, Err(Fault::of(&error, &live.address))),
                 },
             }
         }
@@ -153,6 +156,16 @@ impl Durable {
         // A connection is in it or not.
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Tells a node that it can't be reached, or is the primary no more, so that another one is asked next.
+fn told<T>(node: &Node, live: &Live, result: Result<T, Fault>) -> Result<T, Fault> {
+    if let Err(fault) = &result
+        && fault.is_away()
+    {
+        node.broke(live, fault);
+    }
+    result
 }
 
 /// What an engine can confirm.
