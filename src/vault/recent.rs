@@ -9,8 +9,8 @@ use super::response::Revision;
 use crate::credential::CredentialId;
 use crate::standing::{Standings, Touched};
 
-/// How many changes are kept at most. Another version may keep more or fewer: all of a revision or none, so a revision that is
-/// there is known whole, whoever has stored it.
+/// How many changes are kept at most. Another version may keep more or fewer: all of a revision or none, so a revision in the
+/// list is complete, whichever version has stored it.
 const KEPT: usize = 256;
 
 /// One change.
@@ -34,6 +34,9 @@ pub(crate) enum Step {
 #[serde(transparent)]
 pub(crate) struct RecentChanges {
     steps: VecDeque<(Revision, Step)>,
+    /// The revision that had more changes than are kept.
+    #[serde(skip)]
+    overflowed: Option<Revision>,
 }
 
 /// What has changed since a revision.
@@ -49,22 +52,24 @@ pub(crate) struct News {
 }
 
 impl RecentChanges {
-    /// Adds all changes that were made to the pool at this revision. They lead to the same next revision.
-    pub(crate) fn push(&mut self, before: Revision, steps: impl IntoIterator<Item = Step>) {
+    /// Adds a change that was made to the pool at this revision. All changes at one revision lead to the same next one, and are
+    /// added one after the other.
+    pub(crate) fn push(&mut self, before: Revision, step: Step) {
         // Once for all changes.
         self.steps.reserve_exact(KEPT.saturating_sub(self.steps.len()));
-        for step in steps {
-            while self.steps.len() >= KEPT {
-                if self.forget_oldest() == Some(before) {
-                    // There are more than are kept, so nothing is known of this revision or of one before it.
-                    return;
-                }
+        while self.steps.len() >= KEPT && self.overflowed != Some(before) {
+            if self.forget_oldest() == Some(before) {
+                self.overflowed = Some(before);
             }
-            if let Step::Merged(touched) = &step {
-                self.leave_out(touched);
-            }
-            self.steps.push_back((before, step));
         }
+        if self.overflowed == Some(before) {
+            // Nothing is known of this revision or of one before it.
+            return;
+        }
+        if let Step::Merged(touched) = &step {
+            self.leave_out(touched);
+        }
+        self.steps.push_back((before, step));
     }
 
     /// Forgets all changes that were made at the oldest revision, and returns it.
@@ -76,8 +81,8 @@ impl RecentChanges {
         Some(oldest)
     }
 
-    /// Takes the accounts that a later change touches, with those that share its quota, out of the changes before: who reads one
-    /// of those reads the later one, too. So each account is named twice at most, not once for each change of its quota.
+    /// Takes the accounts that a later change touches, with those that share its quota, out of the changes before: a reader of an
+    /// earlier change also reads the later one. So each account is named twice at most, not once for each change of its quota.
     fn leave_out(&mut self, later: &Touched) {
         if later.sharing.is_empty() {
             return;
@@ -97,7 +102,7 @@ impl RecentChanges {
     /// Adds changes that follow these without a gap.
     #[cfg(feature = "file")]
     pub(crate) fn append(&mut self, later: Self) {
-        later.steps.into_iter().for_each(|(before, step)| self.push(before, [step]));
+        later.steps.into_iter().for_each(|(before, step)| self.push(before, step));
     }
 
     /// Returns the first revision of which the changes are known.

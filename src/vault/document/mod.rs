@@ -37,14 +37,14 @@ use crate::standing::Standings;
 ///   for the id of a `Put` in the others, for example in a table of ids with a unique key.
 ///
 /// Each change stores the whole document, which has 1 to 4 KB for each credential and up to 60 KB besides. So it is for pools of
-/// up to some hundred credentials; for larger ones, keep each record in a place of its own.
+/// up to a few hundred credentials; for larger ones, keep each record in a place of its own.
 ///
 /// # The stored form
 /// With the feature `seal`, a document is [`Serialize`](serde::Serialize) if `T` is, and
 /// [`Deserialize`](serde::Deserialize) as well, in JSON or any other format that describes itself and writes structs as maps. Its secrets are stored as
 /// they are: a backend has a `PoolDocument<Sealed>`. The stored form has a version, and a newer one is refused. A credential
 /// that can't be read is [damaged](super::Damage), the others are not affected, and it is written back as it was. So is an
-/// entry whose name is no credential's id; nothing removes it.
+/// entry whose name is not a credential's id; no request removes it.
 ///
 /// Fields that this version does not know are kept, so processes of different versions may share a document: those of the
 /// document itself, of a credential, its record, its metadata, its standing and the note on its refresh. Those of a
@@ -140,7 +140,7 @@ impl<T> PoolDocument<T> {
 
     /// Makes a new revision, for a change.
     fn change(&mut self, step: Step) {
-        self.recent.push(self.revision, [step]);
+        self.recent.push(self.revision, step);
         self.next_revision();
     }
 

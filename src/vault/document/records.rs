@@ -134,7 +134,7 @@ impl<T: Clone + 'static> PoolDocument<T> {
             return false;
         }
         self.batches.insert(batch);
-        let mut steps = Vec::with_capacity(outcomes.len());
+        let mut is_merged = false;
         for outcome in outcomes {
             let is_read = self.records.contains_key(&outcome.id);
             if !is_read && !self.unread(outcome.id).is_some_and(Unread::has_standing) {
@@ -146,10 +146,11 @@ impl<T: Clone + 'static> PoolDocument<T> {
             {
                 self.end_refresh(outcome.id);
             }
-            steps.push(Step::Merged(self.standings.merge(outcome)));
+            let touched = self.standings.merge(outcome);
+            self.recent.push(self.revision, Step::Merged(touched));
+            is_merged = true;
         }
-        if !steps.is_empty() {
-            self.recent.push(self.revision, steps);
+        if is_merged {
             self.next_revision();
         }
         true

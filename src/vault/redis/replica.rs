@@ -83,7 +83,7 @@ impl Replica {
         }
         let before = self.last.revision();
         let steps = self.steps(entry.event().map_err(NotNext::Unread)?, known);
-        self.recent.push(before, steps);
+        steps.into_iter().for_each(|step| self.recent.push(before, step));
         self.last = id;
         self.past.push(id, entry.batch());
         Ok(())

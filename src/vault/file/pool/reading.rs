@@ -213,7 +213,7 @@ impl Pool {
     pub(super) fn apply(&mut self, line: Line) {
         let before = self.revision();
         match self.state.apply(line) {
-            Some(steps) => self.recent.push(before, steps),
+            Some(steps) => steps.into_iter().for_each(|step| self.recent.push(before, step)),
             None => self.recent = RecentChanges::default(),
         }
     }
