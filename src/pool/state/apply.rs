@@ -59,7 +59,7 @@ impl PoolState {
             self.group_by_quota(now);
             self.update_kinds_and_labels(&[]);
         } else {
-            touched.iter().for_each(|slot| self.share_limits(*slot, now));
+            self.one_of_each_quota(&touched).into_iter().for_each(|slot| self.share_limits(slot, now));
         }
         self.revision = revision;
         for &slot in &touched {
@@ -67,8 +67,9 @@ impl PoolState {
             self.index_cooling_scopes_of(slot, config, now);
         }
         if had_oauth == self.has_oauth {
-            let of_quota: HashSet<_> = touched.iter().flat_map(|slot| self.of_quota(*slot)).collect();
-            self.reindex_each(of_quota.iter().copied(), config, now);
+            let quotas = self.one_of_each_quota(&touched);
+            let of_quotas: Vec<_> = quotas.into_iter().flat_map(|slot| self.of_quota(slot)).collect();
+            self.reindex_each(of_quotas.into_iter(), config, now);
         } else {
             self.reindex_all(config, now);
         }
@@ -102,8 +103,6 @@ impl PoolState {
 
     /// Replaces a standing by the vault's with what is unsaved here. Returns whether a pick may change.
     fn apply_standing(&mut self, slot: SlotIndex, mut standing: Standing, now: Timestamp) -> bool {
-        let sharing: HashSet<_> =
-            self.sharing(slot).map(|other| self.slots[other].lease.credential().id).collect();
         let (id, generation) = {
             let credential = self.slots[slot].lease.credential();
             (credential.id, credential.generation)
@@ -111,7 +110,7 @@ impl PoolState {
         for outcome in self.journal.unsaved() {
             if outcome.id == id {
                 standing.merge(&outcome.change);
-            } else if outcome.change.is_of_quota() && sharing.contains(&outcome.id) {
+            } else if outcome.change.is_of_quota() && self.share_a_quota(slot, outcome.id) {
                 standing.merge_of_quota(&outcome.change);
             }
         }

@@ -1,12 +1,12 @@
 //! Accounts that share a quota: a limit that one of them has met holds up all, and one request tries for all whether it has
 //! ended.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::{PoolState, Slot};
 use crate::clock::Timestamp;
-use crate::credential::Generation;
+use crate::credential::{CredentialId, Generation};
 use crate::pool::config::Config;
 use crate::pool::lease::Lease;
 use crate::pool::logical_time::LogicalTime;
@@ -97,6 +97,24 @@ impl PoolState {
     /// Returns the other accounts that share the quota of this one.
     pub(super) fn sharing(&self, index: SlotIndex) -> impl Iterator<Item = SlotIndex> + use<> {
         self.of_quota(index).filter(move |other| *other != index)
+    }
+
+    /// Returns whether an account shares the quota of the one with this id.
+    pub(super) fn share_a_quota(&self, index: SlotIndex, id: CredentialId) -> bool {
+        let other = self.find(id).and_then(|other| self.slots[other].quota.as_ref());
+        let quotas = self.slots[index].quota.as_ref().zip(other);
+        quotas.is_some_and(|(one, other)| Arc::ptr_eq(one, other))
+    }
+
+    /// Returns one of these accounts for each quota, and each that shares none. What is done for a whole quota is then done once,
+    /// however many share it.
+    pub(super) fn one_of_each_quota(&self, accounts: &HashSet<SlotIndex>) -> Vec<SlotIndex> {
+        let mut seen = HashSet::new();
+        let is_first = |account: &SlotIndex| {
+            let quota = self.slots[*account].quota.as_ref();
+            quota.is_none_or(|quota| seen.insert(Arc::as_ptr(quota)))
+        };
+        accounts.iter().copied().filter(is_first).collect()
     }
 
     /// Finds out anew which accounts share a quota, and what holds them up.
