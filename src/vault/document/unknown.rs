@@ -24,16 +24,18 @@ impl Unknown {
     /// Forgets a credential that is removed.
     pub(super) fn remove(&mut self, id: CredentialId) {
         #[cfg(feature = "seal")]
-        self.credentials.remove(&id);
+        if let Some(stored) = self.credentials.remove(&id) {
+            stored::wipe_secret(stored);
+        }
     }
 
     /// Forgets what was stored of a secret that is replaced.
     pub(super) fn remove_secret(&mut self, id: CredentialId) {
         #[cfg(feature = "seal")]
-        if let Some(serde_json::Value::Object(record)) =
-            self.credentials.get_mut(&id).and_then(|stored| stored.get_mut("record"))
+        if let Some(stored) = self.credentials.get_mut(&id)
+            && let Some(secret) = stored::take_secret(stored)
         {
-            record.remove(stored::SECRET);
+            stored::wipe(secret);
         }
     }
 
@@ -46,6 +48,14 @@ impl Unknown {
     }
 }
 
+/// A document of secrets that are not sealed has them here, too.
+#[cfg(feature = "seal")]
+impl Drop for Unknown {
+    fn drop(&mut self) {
+        self.credentials.drain().for_each(|(_, stored)| stored::wipe_secret(stored));
+    }
+}
+
 #[cfg(feature = "seal")]
 pub(super) use stored::{SECRET, fields, keep, keep_fields};
 
@@ -53,6 +63,7 @@ pub(super) use stored::{SECRET, fields, keep, keep_fields};
 mod stored {
     use serde::Serialize;
     use serde_json::{Map, Value};
+    use zeroize::Zeroize;
 
     use super::Unknown;
     use crate::credential::CredentialId;
@@ -73,6 +84,26 @@ mod stored {
         /// Returns a credential as it was stored, if it was.
         pub(in super::super) fn get(&self, id: CredentialId) -> Option<&Map<String, Value>> {
             self.credentials.get(&id)
+        }
+    }
+
+    /// Takes the secret out of a stored credential.
+    pub(super) fn take_secret(stored: &mut Map<String, Value>) -> Option<Value> {
+        stored.get_mut("record")?.as_object_mut()?.remove(SECRET)
+    }
+
+    /// Drops a stored credential, and zeroizes its secret.
+    pub(super) fn wipe_secret(mut stored: Map<String, Value>) {
+        take_secret(&mut stored).into_iter().for_each(wipe);
+    }
+
+    /// Zeroizes all text of a value.
+    pub(super) fn wipe(value: Value) {
+        match value {
+            Value::String(mut text) => text.zeroize(),
+            Value::Array(values) => values.into_iter().for_each(wipe),
+            Value::Object(fields) => fields.into_iter().for_each(|(_, value)| wipe(value)),
+            Value::Null | Value::Bool(_) | Value::Number(_) => {}
         }
     }
 
