@@ -85,9 +85,12 @@ impl NextRequest {
         let Selected { vault, pool, account, mut reported } = self.selected(context, vault).await?;
         let uri = self.uri(context, &pool)?;
         // A pool that does not open is reported below.
-        if let Ok(stored) = vault.load_pool(pool.clone()).await {
+        let stored = vault.load_pool(pool.clone()).await;
+        // The secrets of other pools are not needed any more.
+        vault.forget();
+        if let Ok(stored) = stored {
             match &account {
-                // That of the account itself is the failure.
+                // Damage of the account itself is reported as the failure.
                 Some(account) => {
                     let of_account = |damage: &&Damage| damage.id == Some(account.id);
                     reported.extend(stored.damaged.iter().filter(of_account).cloned());
