@@ -5,6 +5,7 @@ mod future;
 
 use std::future::poll_fn;
 use std::io;
+use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -151,7 +152,7 @@ impl Directory {
                 Err(mut ticket) => poll_fn(|cx| ticket.poll(cx)).await,
             },
         };
-        Some(finished(done, self.store.root()).map_err(Stopped::Failed).flatten())
+        Some(done.unwrap_or_else(|panic| resume_unwind(panic)))
     }
 }
 

@@ -3,19 +3,21 @@
 //!
 //! The thread that gets the lock begins the request's work at once, even if nobody polls its future: other processes must
 //! not wait for a task that is not polled. If the request was given up, the thread unlocks the file at once. It is not a
-//! tokio thread, since a runtime waits for those when it shuts down. The work is done on one, so that it is finished then.
+//! tokio thread, since a runtime waits for those when it shuts down. While it works, a tokio thread waits for it, so that the
+//! work is finished then.
 
 use std::collections::{HashMap, VecDeque};
 use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
+use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::thread;
 
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
-use tokio::task::JoinError;
 
 use crate::vault::disk::lock::{self, Granted};
 
@@ -25,6 +27,9 @@ use crate::vault::disk::lock::{self, Granted};
 /// queue. Elsewhere a stopped process may be given the lock, which all others then wait for until it goes on. Nobody has
 /// tried that, so there each request tries again from time to time.
 const CAN_WAIT: bool = cfg!(any(target_os = "linux", target_os = "android"));
+
+/// For how many locks a thread waits at a time. Whoever waits for another one tries again from time to time.
+const MOST_THREADS: usize = 64;
 
 /// Who waits for which lock. An entry lasts as long as its thread.
 #[derive(Clone, Default)]
@@ -42,8 +47,8 @@ trait Waiter: Send + Sync {
 }
 
 impl LockQueues {
-    /// Queues for the lock of the file at `path`. Once this process has it, `work` is called with `request` on one of this
-    /// runtime's threads for blocking work. Returns the request if no thread can wait.
+    /// Queues for the lock of the file at `path`. Once this process has it, `work` is called with `request` on another
+    /// thread, in the context of this runtime. Returns the request if no thread can wait.
     pub(super) fn wait<T: Send + 'static, R: Send + 'static>(
         &self,
         path: &Path,
@@ -62,7 +67,8 @@ impl LockQueues {
         }
         let (this, owned) = (self.clone(), path.to_owned());
         let thread = thread::Builder::new().name("vault-lock".to_owned());
-        if CAN_WAIT && thread.spawn(move || this.serve(&owned)).is_ok() {
+        let can_wait = CAN_WAIT && queues.len() < MOST_THREADS;
+        if can_wait && thread.spawn(move || this.serve(&owned)).is_ok() {
             // The thread blocks on this mutex until the entry is there.
             queues.insert(path.to_owned(), VecDeque::from([place as Arc<dyn Waiter>]));
             return Ok(ticket);
@@ -118,7 +124,7 @@ struct Job<T, R> {
     request: T,
     work: Box<dyn FnOnce(T, Granted) -> R + Send>,
     runtime: Handle,
-    sender: oneshot::Sender<Result<R, JoinError>>,
+    sender: oneshot::Sender<thread::Result<R>>,
 }
 
 /// A place in a queue; empty once the work has begun or the request was given up.
@@ -130,7 +136,7 @@ impl<T, R> Place<T, R> {
     }
 }
 
-impl<T: Send + 'static, R: Send + 'static> Waiter for Place<T, R> {
+impl<T: Send, R: Send> Waiter for Place<T, R> {
     fn is_waiting(&self) -> bool {
         self.job().is_some()
     }
@@ -138,7 +144,14 @@ impl<T: Send + 'static, R: Send + 'static> Waiter for Place<T, R> {
     fn work(&self, granted: Granted) -> Option<Granted> {
         let job = self.job().take();
         let Some(Job { request, work, runtime, sender }) = job else { return Some(granted) };
-        let done = runtime.block_on(runtime.spawn_blocking(move || work(request, granted)));
+        let working = AssertUnwindSafe(move || {
+            let _context = runtime.enter();
+            let (_ends, ended) = channel::<()>();
+            // It ends with the work, and the runtime waits for it. If all its threads are busy, the work does not wait for it.
+            runtime.spawn_blocking(move || ended.recv());
+            work(request, granted)
+        });
+        let done = catch_unwind(working);
         // Nobody may wait for the result any more.
         let _ = sender.send(done);
         None
@@ -148,7 +161,7 @@ impl<T: Send + 'static, R: Send + 'static> Waiter for Place<T, R> {
 /// A request's place in a queue. Dropping it gives the request up, unless its work has begun.
 pub(super) struct Ticket<T, R> {
     place: Arc<Place<T, R>>,
-    result: oneshot::Receiver<Result<R, JoinError>>,
+    result: oneshot::Receiver<thread::Result<R>>,
 }
 
 impl<T, R> Ticket<T, R> {
@@ -159,11 +172,9 @@ impl<T, R> Ticket<T, R> {
     }
 
     /// Waits for the result of the work.
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<R, JoinError>> {
-        Pin::new(&mut self.result).poll(cx).map(|sent| {
-            // A place is given up through its ticket alone, and this one is still there.
-            sent.expect("the work was not withdrawn")
-        })
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<thread::Result<R>> {
+        // The sender is dropped only after it has sent: this ticket has not withdrawn the work.
+        Pin::new(&mut self.result).poll(cx).map(|sent| sent.unwrap_or_else(|error| Err(Box::new(error))))
     }
 }
 

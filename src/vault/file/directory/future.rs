@@ -1,6 +1,7 @@
 //! The future of the backend's response.
 
 use std::future::Future;
+use std::panic::resume_unwind;
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -146,7 +147,7 @@ impl Future for DirectoryFuture {
                         _ => Poll::Pending,
                     };
                     if let Poll::Ready(tried) = tried {
-                        Next::Tried(finished(tried, this.directory.store.root())?)
+                        Next::Tried(tried.unwrap_or_else(|panic| resume_unwind(panic)))
                     } else {
                         ready!(timer.poll(cx));
                         match rest.take() {

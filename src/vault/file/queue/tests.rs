@@ -139,7 +139,6 @@ fn a_panic_in_the_work_reaches_its_request_and_unlocks() {
         }
         done.is_some()
     });
-    let panic = done.unwrap().unwrap_err().into_panic();
-    assert_eq!(panic.downcast_ref(), Some(&"this"));
+    assert_eq!(done.unwrap().unwrap_err().downcast_ref(), Some(&"this"));
     scene.wait_until_idle();
 }
