@@ -58,7 +58,7 @@ impl Standings {
     /// Returns the other credentials that [share a quota](Standing::shared_quota) with this one.
     pub fn sharing(&self, id: CredentialId) -> impl Iterator<Item = CredentialId> {
         let quota = self.credentials.get(&id).and_then(Standing::shared_quota);
-        // Without a quota, nobody is looked at: there may be thousands, and each outcome asks.
+        // Without a quota, no account is scanned: there may be thousands, and each outcome asks.
         quota.into_iter().flat_map(move |quota| {
             let shares = move |standing: &Standing| standing.shared_quota() == Some(quota);
             let others = self.credentials.iter();

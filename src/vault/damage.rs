@@ -30,9 +30,9 @@ pub struct Damage {
     /// is older than that of all others. A vault that is opened for restored records admits it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub may_be_restored: bool,
-    /// Whether a way out is to remove the credential, and to sign in again.
+    /// Whether removing the credential and signing in again is a way out.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub may_be_removed: bool,
+    pub is_removable: bool,
 }
 
 impl Damage {
@@ -45,7 +45,7 @@ impl Damage {
             kind: None,
             may_pass: false,
             may_be_restored: false,
-            may_be_removed: false,
+            is_removable: false,
         }
     }
 
@@ -63,10 +63,10 @@ impl Damage {
         self
     }
 
-    /// Says that a way out is to remove the credential, and to sign in again. The reason has it in words.
+    /// Says that removing the credential and signing in again is a way out. The reason has it in words.
     #[must_use]
-    pub fn may_be_removed(mut self) -> Self {
-        self.may_be_removed = true;
+    pub fn removable(mut self) -> Self {
+        self.is_removable = true;
         self
     }
 

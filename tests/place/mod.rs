@@ -34,7 +34,7 @@ impl Place {
         file
     }
 
-    /// Returns how many threads of this process wait for a lock of the vault.
+    /// Returns how many threads of that process wait for a lock of the vault.
     #[cfg(target_os = "linux")]
     pub(crate) fn waiting_threads(&self, process: u32, lock: &str) -> usize {
         let metadata = fs::metadata(self.root().join(lock)).unwrap();

@@ -57,7 +57,7 @@ mod stored {
                     let reason = "it can't be read; update this program if a newer one has written it, or remove the \
                                   credential and sign in again";
                     let kind = read(&stored, "/record/metadata/kind");
-                    Damage::new(name, reason).of(id, kind).may_be_removed()
+                    Damage::new(name, reason).of(id, kind).removable()
                 }
                 Err(_) => {
                     Damage::new(name, "its name is no credential's id; take it out of the document")

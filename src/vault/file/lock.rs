@@ -1,5 +1,5 @@
-//! The operating system's file locks, taken without a long wait: a thread that finds one held returns. Its request then
-//! waits in a [queue](super::queue), from which it comes back with the lock.
+//! The operating system's file locks, taken without a long wait: a thread that finds one held returns. Its request tries
+//! again, and after a while waits in a [queue](super::queue).
 
 use std::fs::File;
 use std::io;

@@ -17,7 +17,7 @@
 //!
 //! Any number of processes and threads may use one vault. The locks are the operating system's (`flock`), which drops them
 //! when a process dies; lock files are never removed. Waiting for a lock has a bound; the error then names the
-//! process that holds the lock, if the system knows. A long wait takes a thread for each lock, and none of tokio's.
+//! process that holds the lock, if the system knows. On Linux a long wait takes one thread for each lock, which is not a tokio thread; other systems poll.
 //!
 //! A file that can't be read is reported by its name and left as it is; the others are not affected. Damaged lines of a log
 //! are skipped. A file in a log's place that is not a log is kept under another name before something is appended.

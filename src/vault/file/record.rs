@@ -43,7 +43,7 @@ pub(super) fn read(path: &Path, id: CredentialId) -> Result<Option<Record<Sealed
     // The seal does not bind the label, and people are shown it.
     check_stored_names(&metadata).map_err(|error| {
         let reason = format!("{error}; correct it there, or {}", way_out.words());
-        VaultError::Damaged(Damage::new(path.display().to_string(), reason).may_be_removed())
+        VaultError::Damaged(Damage::new(path.display().to_string(), reason).removable())
     })?;
     Ok(Some(Record { metadata, secret }))
 }
@@ -136,7 +136,7 @@ impl<'a> WayOut<'a> {
     fn damaged(self, path: &Path, what: impl Display) -> VaultError {
         let damage = Damage::new(path.display().to_string(), format!("{what}; {}", self.words()));
         VaultError::Damaged(match self {
-            Self::OfRecord => damage.may_be_removed(),
+            Self::OfRecord => damage.removable(),
             Self::Of(_) => damage,
         })
     }

@@ -163,8 +163,8 @@ impl Engine {
         Some((self.node_at(Some(address)), asking))
     }
 
-    /// Returns the node that has this slot, as far as is known, or one that sends on to it. A node that has failed is asked if
-    /// no other one is there, or if another one sends on to it.
+    /// Returns the node that has this slot, as far as is known, or one that redirects to it. A node that has failed is asked only
+    /// if no other one is there, or if another one redirects to it.
     pub(super) fn node(&self, slot: &str) -> Arc<Node> {
         let known = match &self.target.topology {
             Topology::Alone(address) => return self.node_at(Some(address.clone())),

@@ -21,10 +21,10 @@ use crate::vault::{RefreshLease, VaultError};
 /// How long to wait until a lease is asked for again: at first, and at most. A change of the pool ends the wait early.
 const ASK_AGAIN: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(500));
 
-/// How often a lease is renewed in its lifetime.
+/// Renewals per lifetime of a lease.
 const RENEWALS: u32 = 3;
 
-/// The same after a renewal that has failed, until one succeeds.
+/// The same after one that has failed, until one succeeds.
 const RENEWALS_IF_ONE_FAILS: u32 = 30;
 
 /// The subject of a lease.

@@ -105,7 +105,7 @@ impl Node {
         self.finder.address()
     }
 
-    /// Returns whether no command has failed since the last one that succeeded.
+    /// Returns whether neither a command nor a connection has failed since the last success.
     pub(super) fn is_well(&self) -> bool {
         lock(&self.state).fault.is_none()
     }

@@ -101,5 +101,5 @@ pub(super) fn damage(id: CredentialId, text: &str) -> Damage {
     let kind: Option<Kind> = field(text, "kind").and_then(|kind| serde_json::from_value(kind).ok());
     let reason = "the engine's record can't be read; update this program if a newer one has written it, or remove \
                   the credential and sign in again";
-    Damage::new(id.to_string(), reason).of(id, kind).may_be_removed()
+    Damage::new(id.to_string(), reason).of(id, kind).removable()
 }

@@ -69,7 +69,7 @@ impl Shut {
         match self {
             Self::OtherKey(sealed_with) => Err(sealed_with),
             Self::Barred(barred) => Ok(barred.damage(record)),
-            Self::Changed => Ok(Damage::new(record, CHANGED).may_be_removed()),
+            Self::Changed => Ok(Damage::new(record, CHANGED).removable()),
             Self::Unknown(reason) => Ok(Damage::new(record, reason)),
         }
     }

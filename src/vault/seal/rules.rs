@@ -84,7 +84,7 @@ impl Barred {
     /// Returns the damage of a record that is barred.
     pub(super) fn damage(self, record: String) -> Damage {
         let may_be_restored = matches!(self, Self::Retired(_) | Self::Older(_));
-        Damage { may_be_restored, ..Damage::new(record, self.to_string()).may_be_removed() }
+        Damage { may_be_restored, ..Damage::new(record, self.to_string()).removable() }
     }
 }
 

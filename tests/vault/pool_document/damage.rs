@@ -50,7 +50,7 @@ fn a_credential_that_cannot_be_read_is_told_and_written_back_as_it_was() {
             assert_eq!(loaded.standings.order, [a, b], "it keeps its place");
             let [damage] = &loaded.damaged[..] else { panic!("{loaded:?}") };
             assert_eq!((&damage.record, damage.id), (&a.to_string(), Some(a)));
-            assert!(damage.may_be_removed && !damage.to_string().contains(PLANTED), "{damage}");
+            assert!(damage.is_removable && !damage.to_string().contains(PLANTED), "{damage}");
             assert_eq!(document.listing().damaged, loaded.damaged);
             assert!(matches!(document.get(a), Err(VaultError::Damaged(named)) if named == *damage));
             // A change of another account stores the document.
@@ -145,7 +145,7 @@ fn a_name_that_is_no_id_is_damage_of_no_credential() {
     let loaded = load(&mut document);
     assert_eq!((loaded.credentials.len(), loaded.standings.order.len()), (2, 2));
     assert_eq!((&*loaded.damaged[0].record, loaded.damaged[0].id), ("work", None));
-    assert!(!loaded.damaged[0].may_be_removed, "no request names it");
+    assert!(!loaded.damaged[0].is_removable, "no request names it");
     put(&mut document, "c");
     assert_eq!(super::value(&document)["credentials"]["work"], json!({ "record": 1 }));
 }

@@ -96,15 +96,15 @@ async fn a_finding_about_a_record_names_its_account_and_whether_removing_that_is
             false,
         ),
     ];
-    for (damage, may_be_removed, is_listed) in cases {
+    for (damage, is_removable, is_listed) in cases {
         let place = new().await;
         damage(&place);
         let report = place.check().run().await.unwrap();
         let [finding] = &report.findings[..] else { panic!("{:#?}", report.findings) };
-        assert_eq!((finding.id, finding.may_be_removed), (Some(id(1)), may_be_removed), "{finding}");
+        assert_eq!((finding.id, finding.is_removable), (Some(id(1)), is_removable), "{finding}");
         let damaged = place.open().await.list().await.unwrap().damaged;
         assert_eq!(damaged.len(), usize::from(is_listed), "{damaged:?}");
-        assert!(damaged.iter().all(|damage| damage.may_be_removed == may_be_removed), "{damaged:?}");
+        assert!(damaged.iter().all(|damage| damage.is_removable == is_removable), "{damaged:?}");
     }
     let (place, key) = (new().await, VaultKey::generate());
     let other = TempDir::new().unwrap();
@@ -114,7 +114,7 @@ async fn a_finding_about_a_record_names_its_account_and_whether_removing_that_is
     let report = place.check().run().await.unwrap();
     let finding = report.findings.iter().find(|finding| finding.kind == Kind::OtherKey).unwrap();
     assert_eq!((finding.id, finding.sealed_with), (Some(id(4)), Some(key.id())));
-    assert!(finding.may_be_removed, "{finding}");
+    assert!(finding.is_removable, "{finding}");
 }
 
 #[tokio::test]

@@ -31,7 +31,7 @@ pub(crate) fn damage_way_out(damage: &Damage) -> Option<String> {
         });
     }
     let (_, way_out) = damage.reason.split_once("; ")?;
-    Some(with_removal(way_out, id.filter(|_| damage.may_be_removed)))
+    Some(with_removal(way_out, id.filter(|_| damage.is_removable)))
 }
 
 /// Adds the command that removes a credential to what to do about its record, if removing it is a part of that.
@@ -66,7 +66,7 @@ mod tests {
         for words in ["throw it away", "use a newer one; never remove it"] {
             let damage = Damage::new(&record, format!("it is empty; {words}"));
             assert_eq!(damage_way_out(&damage).as_deref(), Some(words));
-            let way_out = damage_way_out(&damage.may_be_removed()).unwrap();
+            let way_out = damage_way_out(&damage.removable()).unwrap();
             assert_eq!(way_out, format!("{words}: credentials logout {id} --yes"));
         }
     }

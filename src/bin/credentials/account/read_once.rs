@@ -42,7 +42,7 @@ pub(crate) async fn read_all(vault: AnyVault) -> Result<(ReadOnce<AnyVault>, Lis
 }
 
 impl<V> ReadOnce<V> {
-    /// Nothing was read yet.
+    /// Wraps a vault of which nothing was read yet.
     pub(crate) fn new(vault: V) -> Self {
         Self { vault, read: Arc::default() }
     }

@@ -84,10 +84,10 @@ pub struct Finding {
     pub severity: Severity,
     /// The file or directory.
     pub path: String,
-    /// The credential, if it is about the record of one.
+    /// The credential, if the finding is about its record.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub id: Option<CredentialId>,
-    /// The key that has sealed the record, if that is another one than those that were given.
+    /// The key that sealed the record, if it was not among the given keys.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sealed_with: Option<KeyId>,
     /// What is wrong.
@@ -95,9 +95,9 @@ pub struct Finding {
     /// How to mend it, if somebody has to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub way_out: Option<String>,
-    /// Whether a way out is to remove the credential, and to sign in again.
+    /// Whether removing the credential and signing in again is a way out.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub may_be_removed: bool,
+    pub is_removable: bool,
     /// Whether [`Check::fix`](super::Check::fix) mends it.
     pub can_fix: bool,
     /// Whether it was mended.
@@ -120,7 +120,7 @@ impl Finding {
             sealed_with: None,
             what,
             way_out: None,
-            may_be_removed: false,
+            is_removable: false,
             can_fix: false,
             is_fixed: false,
         }
@@ -133,8 +133,8 @@ impl Finding {
     }
 
     /// Says that a way out is to remove the credential.
-    pub(super) fn may_be_removed(mut self) -> Self {
-        self.may_be_removed = true;
+    pub(super) fn removable(mut self) -> Self {
+        self.is_removable = true;
         self
     }
 
@@ -145,13 +145,13 @@ impl Finding {
 
     /// Returns the finding for a file that can't be read.
     pub(super) fn damage(kind: FindingKind, path: &Path, error: VaultError) -> Self {
-        let Damage { reason, id, may_be_removed, .. } = as_damage(path, error);
+        let Damage { reason, id, is_removable, .. } = as_damage(path, error);
         // A reason has the problem first, then the way out.
         let finding = match reason.split_once("; ") {
             Some((what, way_out)) => Self::new(kind, Severity::Error, path, what).way_out(way_out),
             None => Self::new(kind, Severity::Error, path, reason),
         };
-        Self { id, may_be_removed, ..finding }
+        Self { id, is_removable, ..finding }
     }
 }
 

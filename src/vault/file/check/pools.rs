@@ -128,7 +128,7 @@ impl Checker<'_> {
         let finding = Finding::new(FindingKind::Record, Severity::Error, &records.path(id), what);
         let way_out =
             "it was changed: restore it from a backup, or remove the credential and sign in again";
-        self.found(finding.way_out(way_out).of(id).may_be_removed());
+        self.found(finding.way_out(way_out).of(id).removable());
     }
 }
 

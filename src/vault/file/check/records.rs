@@ -191,7 +191,7 @@ impl Checker<'_> {
                     "give the key {sealed_with}, restore the record from a backup, or remove it and sign in again"
                 );
                 let finding = Finding::new(kind, Severity::Error, path, what).way_out(way_out);
-                let finding = finding.of(metadata.id).may_be_removed();
+                let finding = finding.of(metadata.id).removable();
                 self.found(Finding { sealed_with: Some(sealed_with), ..finding });
             }
         }

@@ -102,7 +102,7 @@ impl Store {
              changed; restore the record from a backup, or remove the credential and sign in again"
         );
         let damage = Damage::new(self.records.path(id).display().to_string(), reason);
-        Err(VaultError::Damaged(damage.may_be_removed()))
+        Err(VaultError::Damaged(damage.removable()))
     }
 
     /// Checks that there is a record, and that it is not another pool's. A damaged one may be this pool's. A record that
@@ -154,7 +154,7 @@ impl Store {
                          from a backup, or remove the credential and sign in again",
                         metadata.pool
                     );
-                    let damage = Damage::new(record, reason).may_be_removed();
+                    let damage = Damage::new(record, reason).removable();
                     damaged.push(damage.of(*id, Some(metadata.kind)));
                 }
                 Ok(_) => {}

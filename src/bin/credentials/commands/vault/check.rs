@@ -191,7 +191,7 @@ fn way_out(finding: &Finding, report: &Report, keys: &KeyPlace) -> Option<String
             );
         }
         _ => {
-            let removed = finding.id.filter(|_| finding.may_be_removed);
+            let removed = finding.id.filter(|_| finding.is_removable);
             return words.map(|words| account::with_removal(&words, removed));
         }
     };
