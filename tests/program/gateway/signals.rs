@@ -30,12 +30,18 @@ async fn closed(gateway: &Gateway) {
     soon("the end of its listening", closed).await;
 }
 
+/// Sends a signal, and waits until the gateway waits for the requests under way.
+async fn begin_to_end(gateway: &mut Gateway, signal: &str) {
+    gateway.signal(signal).await;
+    closed(gateway).await;
+    gateway.says(ENDING.trim_end()).await;
+}
+
 #[tokio::test]
 async fn after_a_signal_responses_under_way_finish_and_no_new_ones_begin() {
     for signal in ["TERM", "INT"] {
-        let (_home, gateway, pieces, mut body) = streaming("600").await;
-        gateway.signal(signal).await;
-        closed(&gateway).await;
+        let (_home, mut gateway, pieces, mut body) = streaming("600").await;
+        begin_to_end(&mut gateway, signal).await;
         pieces.send(Frame::data("second".into())).await.unwrap();
         assert_eq!(piece(&mut body).await, "second");
         drop(pieces);
@@ -47,15 +53,14 @@ async fn after_a_signal_responses_under_way_finish_and_no_new_ones_begin() {
 #[tokio::test]
 async fn an_upload_under_way_finishes_too() {
     let (wire, mut arrived) = crate::wire::uploads().await;
-    let (_home, gateway) = open_to(&wire.origin(), &["--drain", "600"]).await;
+    let (_home, mut gateway) = open_to(&wire.origin(), &["--drain", "600"]).await;
     let (pieces, body) = crate::wire::channel();
     let request = Request::post(gateway.url("/x/")).body(body).unwrap();
     let response = tokio::spawn(wire_client(false).request(request));
     pieces.send(Frame::data("first".into())).await.unwrap();
     let (mut upload, done) = soon("a request", arrived.recv()).await.unwrap();
     assert_eq!(piece(&mut upload).await, "first");
-    gateway.signal("TERM").await;
-    closed(&gateway).await;
+    begin_to_end(&mut gateway, "TERM").await;
     pieces.send(Frame::data(Bytes::from_static(b"second"))).await.unwrap();
     assert_eq!(piece(&mut upload).await, "second");
     drop(pieces);
