@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use tower_credentials::CredentialId;
 use tower_credentials::vault::VaultExt;
 use tower_credentials::vault::key::VaultKey;
+use tower_credentials::vault::redis::RedisBackend;
 
 use crate::server::{Server, sealed};
 use crate::vault_contract::account;
@@ -43,7 +44,23 @@ impl Cost {
     }
 }
 
-/// Returns the value that a hash has in each field: what a command takes.
+/// A backend, and a record as the engine stores it.
+async fn with_a_record(server: &Server) -> (RedisBackend, String) {
+    let backend = server.builder().build().unwrap();
+    let vault = sealed(backend.clone(), &VaultKey::generate());
+    let id = vault.put(account("a")).await.unwrap().id.to_string();
+    (backend, server.tell(&["HGET", &key("records"), &id]))
+}
+
+/// Returns the ids of the unfinished refreshes, in order, and why each has failed, if that is known.
+async fn unfinished(backend: &RedisBackend) -> Vec<(String, Option<String>)> {
+    let told = backend.unfinished_refreshes().await.unwrap();
+    let mut told: Vec<_> = told.into_iter().map(|one| (one.id.to_string(), one.failure)).collect();
+    told.sort();
+    told
+}
+
+/// Returns a command that sets each of these fields to the value.
 fn fields<'a>(command: &[&'a str], ids: &'a [String], value: &'a str) -> Vec<&'a str> {
     let all = ids.iter().flat_map(|id| [id.as_str(), value]);
     command.iter().copied().chain(all).collect()
@@ -52,10 +69,7 @@ fn fields<'a>(command: &[&'a str], ids: &'a [String], value: &'a str) -> Vec<&'a
 #[tokio::test]
 async fn a_thousand_unfinished_refreshes_are_told_by_commands_and_bytes_for_each_of_them_once() {
     let Some(server) = Server::start(&[]) else { return };
-    let backend = server.builder().build().unwrap();
-    let vault = sealed(backend.clone(), &VaultKey::generate());
-    let first = vault.put(account("a")).await.unwrap().id.to_string();
-    let record: String = server.tell(&["HGET", &key("records"), &first]);
+    let (backend, record) = with_a_record(&server).await;
     let (records, notes, failures) = (key("records"), key("notes"), key("failures"));
     let why = "503 ".repeat(50);
     let failure = format!("1:1:1:{why}");
@@ -71,14 +85,12 @@ async fn a_thousand_unfinished_refreshes_are_told_by_commands_and_bytes_for_each
         // So the engine knows the script.
         backend.unfinished_refreshes().await.unwrap();
         server.tell::<()>(&["CONFIG", "RESETSTAT"]);
-        let told = backend.unfinished_refreshes().await.unwrap();
+        let told = unfinished(&backend).await;
         costs.push(Cost::of(&server));
 
         let mut expected: Vec<_> = begun.iter().map(|id| (id.clone(), None)).collect();
         expected.extend(failed.iter().map(|id| (id.clone(), Some(why.clone()))));
         expected.sort();
-        let mut told: Vec<_> = told.into_iter().map(|one| (one.id.to_string(), one.failure)).collect();
-        told.sort();
         assert_eq!(told, expected);
     }
     let [half, whole] = &costs[..] else { unreachable!() };
@@ -94,10 +106,7 @@ async fn a_thousand_unfinished_refreshes_are_told_by_commands_and_bytes_for_each
 #[tokio::test]
 async fn a_refresh_whose_lease_is_held_is_not_told_among_many() {
     let Some(server) = Server::start(&[]) else { return };
-    let backend = server.builder().build().unwrap();
-    let vault = sealed(backend.clone(), &VaultKey::generate());
-    let first = vault.put(account("a")).await.unwrap().id.to_string();
-    let record: String = server.tell(&["HGET", &key("records"), &first]);
+    let (backend, record) = with_a_record(&server).await;
     let ids: Vec<_> = (0..450).map(|_| CredentialId::random().to_string()).collect();
     server.tell::<u64>(&fields(&["HSET", &key("records")], &ids, &record));
     server.tell::<u64>(&fields(&["HSET", &key("notes")], &ids, "1:2:::"));
@@ -109,10 +118,7 @@ async fn a_refresh_whose_lease_is_held_is_not_told_among_many() {
     server.tell::<u64>(&["HSET", &key("notes"), &free[0], "2:2:::"]);
     let none = CredentialId::random().to_string();
     server.tell::<u64>(&["HSET", &key("notes"), &none, "1:2:::", "else", "1:2:::"]);
-    let told = backend.unfinished_refreshes().await.unwrap();
-    let mut told: Vec<_> = told.into_iter().map(|one| (one.id.to_string(), one.failure)).collect();
     let mut expected: Vec<_> = free[1..].iter().map(|id| (id.clone(), None)).collect();
-    told.sort();
     expected.sort();
-    assert_eq!(told, expected);
+    assert_eq!(unfinished(&backend).await, expected);
 }
