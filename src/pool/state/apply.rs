@@ -58,8 +58,10 @@ impl PoolState {
         if members_change {
             self.group_by_quota(now);
             self.update_kinds_and_labels(&[]);
-        } else {
-            self.one_of_each_quota(&touched).into_iter().for_each(|slot| self.share_limits(slot, now));
+        }
+        let quotas = self.one_of_each_quota(&touched);
+        if !members_change {
+            quotas.iter().for_each(|slot| self.share_limits(*slot, now));
         }
         self.revision = revision;
         for &slot in &touched {
@@ -67,7 +69,6 @@ impl PoolState {
             self.index_cooling_scopes_of(slot, config, now);
         }
         if had_oauth == self.has_oauth {
-            let quotas = self.one_of_each_quota(&touched);
             let of_quotas: Vec<_> = quotas.into_iter().flat_map(|slot| self.of_quota(slot)).collect();
             self.reindex_each(of_quotas.into_iter(), config, now);
         } else {
