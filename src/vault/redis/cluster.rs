@@ -57,7 +57,7 @@ impl Engine {
         Ok(slots.into_iter().map(nodes_of).collect())
     }
 
-    fn is_cluster(&self) -> bool {
+    pub(super) fn is_cluster(&self) -> bool {
         matches!(self.target().topology, Topology::Cluster(_))
     }
 }

@@ -16,7 +16,7 @@ use super::dial::Connection;
 use super::engine::Engine;
 use super::facts::Facts;
 use super::fault::Fault;
-use super::node::{Live, Node};
+use super::node::Live;
 use super::script::Call;
 use super::url::Address;
 
@@ -81,11 +81,12 @@ impl Durable {
             let Some(confirmation) = Confirmation::of(&live.facts) else {
                 return self.engine.run(slot, call).await;
             };
+            let noted = |fault| node.note_fault(&live, fault);
             let connection = match self.take(&live) {
                 Some(connection) => connection,
-                None => told(&node, &live, self.engine.dial(&live, CONFIRMED_WITHIN * 2).await)?,
+                None => self.engine.dial(&live, CONFIRMED_WITHIN * 2).await.map_err(noted)?,
             };
-            match told(&node, &live, self.change(&live, &connection, call).await)? {
+            match self.change(&live, &connection, call).await.map_err(noted)? {
                 Ok(value) => {
                     self.confirm(&live, &connection, &confirmation).await;
                     self.keep(&live, connection);
@@ -95,7 +96,7 @@ impl Durable {
                     Some((next, false)) => node = next,
                     // The slot is being moved; this node still has it.
                     Some((_, true)) => {}
-                    None => return told(&node, &live, Err(Fault::of(&error, &live.address))),
+                    None => return Err(noted(Fault::of(&error, &live.address))),
                 },
             }
         }
@@ -156,16 +157,6 @@ impl Durable {
         // A connection is in it or not.
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// Tells a node that it can't be reached, or is the primary no more, so that another one is asked next.
-fn told<T>(node: &Node, live: &Live, result: Result<T, Fault>) -> Result<T, Fault> {
-    if let Err(fault) = &result
-        && fault.is_away()
-    {
-        node.broke(live, fault);
-    }
-    result
 }
 
 /// What an engine can confirm.

@@ -193,7 +193,7 @@ impl Engine {
 
     /// Returns the node that has this slot. Asks which node of a cluster it is, if that is not known or if it has failed.
     pub(super) async fn sure_node(&self, slot: &str) -> Result<Arc<Node>, Fault> {
-        if !matches!(self.target.topology, Topology::Cluster(_)) {
+        if !self.is_cluster() {
             return Ok(self.node(slot));
         }
         if let Some(known) = self.known_node(slot)

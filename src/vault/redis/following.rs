@@ -10,7 +10,6 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use super::entry::{Entry, EntryId};
 use super::fault::Fault;
-use super::node::{Live, Node};
 use super::pool::{MOST_ENTRIES, Pool};
 use super::snapshots::Due;
 use super::{Inner, random};
@@ -104,7 +103,7 @@ impl Inner {
                 }
                 let entries = read(&mut commands, &pool.keys.part("log"), cursor)
                     .await
-                    .map_err(|error| self.lost(&node, &live, &error))?;
+                    .map_err(|error| node.note_fault(&live, Fault::of(&error, &live.address)))?;
                 let Some(entry) = entries.last() else { break };
                 cursor = entry.id()?;
                 read_at = Some(Instant::now());
@@ -121,14 +120,6 @@ impl Inner {
             self.keep_snapshot_if_due(pool, Due::QUIET);
         }
         Ok(())
-    }
-
-    fn lost(&self, node: &Node, live: &Live, error: &RedisError) -> Fault {
-        let fault = Fault::of(error, &live.address);
-        if fault.is_away() {
-            node.broke(live, &fault);
-        }
-        fault
     }
 
     /// Returns whether the log still has this entry.

@@ -237,6 +237,14 @@ impl Node {
         }
     }
 
+    /// Gives the connection up if the fault is that the node is away, so that another one is asked next. Returns the fault.
+    pub(super) fn note_fault(&self, live: &Live, fault: Fault) -> Fault {
+        if fault.is_away() {
+            self.broke(live, &fault);
+        }
+        fault
+    }
+
     /// Gives the connection up, if it still is the node's.
     pub(super) fn broke(&self, live: &Live, fault: &Fault) {
         let mut state = lock(&self.state);
